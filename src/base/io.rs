@@ -1,0 +1,212 @@
+//! Positioned reads and writes: the seams between formats and the host.
+
+use std::ops::Range;
+use std::sync::{Arc, RwLock};
+
+use crate::error::{Error, Result};
+
+/// Bytes that can be read at any position, from several threads.
+pub trait ReadAt: Send + Sync {
+    /// How many bytes there are.
+    fn len(&self) -> u64;
+
+    /// Fills `buf` from offset `at`, or fails; a read past the end is [`Kind::Truncated`](crate::error::Kind::Truncated).
+    fn read_at(&self, at: u64, buf: &mut [u8]) -> Result<()>;
+
+    /// Whether there are no bytes at all.
+    fn is_empty(&self) -> bool {
+        self.len() == 0
+    }
+}
+
+/// Bytes that can be written at any position, from several threads.
+///
+/// What is never written reads as zero: a fresh disk is all zeros.
+pub trait Disk: Send + Sync {
+    /// How many bytes there are.
+    fn len(&self) -> u64;
+
+    /// Writes all of `data` at offset `at`.
+    fn write_at(&self, at: u64, data: &[u8]) -> Result<()>;
+
+    /// Whether there are no bytes at all.
+    fn is_empty(&self) -> bool {
+        self.len() == 0
+    }
+}
+
+/// The bounds check of every reader: `at..at + len` within `total`, as indices.
+pub fn range_within(at: u64, len: usize, total: u64) -> Result<Range<u64>> {
+    match at.checked_add(len as u64) {
+        Some(end) if end <= total => Ok(at..end),
+        _ => Err(Error::truncated("read past the end")
+            .at(at)
+            .found(format_args!("{len} bytes wanted"))
+            .allowed(format_args!("{total} bytes in all"))),
+    }
+}
+
+impl ReadAt for [u8] {
+    fn len(&self) -> u64 {
+        <[u8]>::len(self) as u64
+    }
+
+    fn read_at(&self, at: u64, buf: &mut [u8]) -> Result<()> {
+        let range = range_within(at, buf.len(), ReadAt::len(self))?;
+        buf.copy_from_slice(&self[range.start as usize..range.end as usize]);
+        Ok(())
+    }
+}
+
+impl ReadAt for Vec<u8> {
+    fn len(&self) -> u64 {
+        ReadAt::len(self.as_slice())
+    }
+
+    fn read_at(&self, at: u64, buf: &mut [u8]) -> Result<()> {
+        self.as_slice().read_at(at, buf)
+    }
+}
+
+macro_rules! forward {
+    ($($pointer:ty),*) => {$(
+        impl<T: ReadAt + ?Sized> ReadAt for $pointer {
+            fn len(&self) -> u64 {
+                (**self).len()
+            }
+            fn read_at(&self, at: u64, buf: &mut [u8]) -> Result<()> {
+                (**self).read_at(at, buf)
+            }
+        }
+        impl<T: Disk + ?Sized> Disk for $pointer {
+            fn len(&self) -> u64 {
+                (**self).len()
+            }
+            fn write_at(&self, at: u64, data: &[u8]) -> Result<()> {
+                (**self).write_at(at, data)
+            }
+        }
+    )*};
+}
+forward!(&T, Arc<T>, Box<T>);
+
+/// A window onto a part of something: a partition of a disk, a resource of a file.
+#[derive(Debug, Clone)]
+pub struct Slice<T> {
+    inner: T,
+    start: u64,
+    len: u64,
+}
+
+impl<T> Slice<T> {
+    /// The window `range` of `inner`, whose own length is `total`.
+    fn within(inner: T, range: Range<u64>, total: u64) -> Result<Self> {
+        if range.start > range.end || range.end > total {
+            return Err(Error::truncated("window past the end")
+                .at(range.start)
+                .found(format_args!("end {}", range.end))
+                .allowed(format_args!("{total} bytes in all")));
+        }
+        Ok(Self { inner, start: range.start, len: range.end - range.start })
+    }
+
+    fn position(&self, at: u64, len: usize) -> Result<u64> {
+        Ok(self.start + range_within(at, len, self.len)?.start)
+    }
+}
+
+impl<T: ReadAt> Slice<T> {
+    /// The window `range` of something readable.
+    pub fn of_reader(inner: T, range: Range<u64>) -> Result<Self> {
+        let total = inner.len();
+        Self::within(inner, range, total)
+    }
+}
+
+impl<T: Disk> Slice<T> {
+    /// The window `range` of something writable.
+    pub fn of_disk(inner: T, range: Range<u64>) -> Result<Self> {
+        let total = inner.len();
+        Self::within(inner, range, total)
+    }
+}
+
+impl<T: ReadAt> ReadAt for Slice<T> {
+    fn len(&self) -> u64 {
+        self.len
+    }
+
+    fn read_at(&self, at: u64, buf: &mut [u8]) -> Result<()> {
+        self.inner.read_at(self.position(at, buf.len())?, buf)
+    }
+}
+
+impl<T: Disk> Disk for Slice<T> {
+    fn len(&self) -> u64 {
+        self.len
+    }
+
+    fn write_at(&self, at: u64, data: &[u8]) -> Result<()> {
+        self.inner.write_at(self.position(at, data.len())?, data)
+    }
+}
+
+/// A disk in memory, for small outputs and for tests.
+#[derive(Debug)]
+pub struct MemoryDisk(RwLock<Vec<u8>>);
+
+impl MemoryDisk {
+    /// A disk of `len` bytes, each of them `fill` (a test fills with something else than zero, to see what was never written).
+    pub fn new(len: usize, fill: u8) -> Self {
+        Self(RwLock::new(vec![fill; len]))
+    }
+
+    /// The bytes.
+    pub fn into_bytes(self) -> Vec<u8> {
+        self.0.into_inner().unwrap_or_else(|poisoned| poisoned.into_inner())
+    }
+}
+
+impl Disk for MemoryDisk {
+    fn len(&self) -> u64 {
+        self.0.read().unwrap_or_else(|poisoned| poisoned.into_inner()).len() as u64
+    }
+
+    fn write_at(&self, at: u64, data: &[u8]) -> Result<()> {
+        let mut bytes = self.0.write().unwrap_or_else(|poisoned| poisoned.into_inner());
+        let range = range_within(at, data.len(), bytes.len() as u64)?;
+        bytes[range.start as usize..range.end as usize].copy_from_slice(data);
+        Ok(())
+    }
+}
+
+impl ReadAt for MemoryDisk {
+    fn len(&self) -> u64 {
+        Disk::len(self)
+    }
+
+    fn read_at(&self, at: u64, buf: &mut [u8]) -> Result<()> {
+        self.0.read().unwrap_or_else(|poisoned| poisoned.into_inner()).read_at(at, buf)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::error::Kind;
+
+    #[test]
+    fn slices_stay_inside() {
+        let disk = MemoryDisk::new(16, 0);
+        let window = Slice::of_disk(&disk, 4..8).unwrap();
+        window.write_at(1, &[7, 8]).unwrap();
+        assert_eq!(window.write_at(3, &[1, 2]).unwrap_err().kind(), Kind::Truncated);
+        assert_eq!(window.write_at(u64::MAX, &[1, 2]).unwrap_err().kind(), Kind::Truncated);
+        assert!(Slice::of_disk(&disk, 4..17).is_err());
+        let bytes = disk.into_bytes();
+        assert_eq!(&bytes[4..8], &[0, 7, 8, 0]);
+        let mut two = [0; 2];
+        Slice::of_reader(&bytes, 5..9).unwrap().read_at(0, &mut two).unwrap();
+        assert_eq!(two, [7, 8]);
+    }
+}

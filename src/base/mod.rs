@@ -1,0 +1,11 @@
+//! Floor 0: positioned I/O, time stamps, UTF-16 names and the order that NTFS gives them.
+
+pub mod bytes;
+pub mod filetime;
+pub mod io;
+pub mod name;
+pub mod upcase;
+
+pub use filetime::FileTime;
+pub use io::{Disk, MemoryDisk, ReadAt, Slice};
+pub use name::Name;

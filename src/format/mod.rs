@@ -1,0 +1,8 @@
+//! Floor 2: one place per on-disk format.
+
+pub mod bcd;
+pub mod hive;
+pub mod mbr;
+pub mod ntfs;
+pub mod vhd;
+pub mod wim;

@@ -1,0 +1,3 @@
+//! The integration tests: the library and the program against tools that other people wrote.
+
+mod support;

@@ -1,0 +1,3 @@
+//! Tasks of the project that are not the program: `cargo xtask`.
+
+fn main() {}
