@@ -86,10 +86,15 @@ impl Decoder {
 /// Swaps the bytes of each 16-bit unit, so that the first bit is the top bit of the first byte, and adds eight zeros.
 /// An odd last byte is only ever data of an uncompressed block; its place is zero.
 fn put_in_bit_order(input: &[u8], stream: &mut Vec<u8>) {
-    let (units, _) = input.as_chunks::<2>();
+    let (words, rest) = input.as_chunks::<8>();
     stream.clear();
-    stream.resize(2 * units.len() + 16, 0);
-    for (swapped, unit) in stream.as_chunks_mut::<2>().0.iter_mut().zip(units) {
+    stream.resize(8 * words.len() + 16, 0);
+    let (swapped, end) = stream.as_chunks_mut::<8>().0.split_at_mut(words.len());
+    for (swapped, word) in swapped.iter_mut().zip(words) {
+        let word = u64::from_ne_bytes(*word);
+        *swapped = ((word & 0x00FF_00FF_00FF_00FF) << 8 | word >> 8 & 0x00FF_00FF_00FF_00FF).to_ne_bytes();
+    }
+    for (swapped, unit) in end.as_flattened_mut().as_chunks_mut::<2>().0.iter_mut().zip(rest.as_chunks::<2>().0) {
         *swapped = [unit[1], unit[0]];
     }
 }
@@ -199,6 +204,7 @@ impl Codes {
         self.length.build(&self.length_lengths, &PLAIN_PAYLOADS)
     }
 
+    #[inline(never)]
     /// Decodes symbols until `place` of `output` is filled. Matches may reach back to the start of `output`.
     fn decode<const WITH_ALIGNED: bool>(
         &self,
@@ -213,9 +219,9 @@ impl Codes {
         let mut local = *bits;
         let mut offsets = *recent;
         let mut at = place.start;
+        local.refill();
+        let mut entry = self.main.entry(local.buffer);
         while at < fast_end {
-            local.refill();
-            let mut entry = self.main.entry(local.buffer);
             if entry & LITERAL != 0 {
                 output[at] = (entry >> VALUE_SHIFT) as u8;
                 at += 1;
@@ -230,6 +236,8 @@ impl Codes {
                         output[at] = (entry >> VALUE_SHIFT) as u8;
                         at += 1;
                         local.skip(entry & LENGTH_MASK);
+                        local.refill();
+                        entry = self.main.entry(local.buffer);
                         continue;
                     }
                 }
@@ -241,11 +249,15 @@ impl Codes {
                     output[at] = (entry >> VALUE_SHIFT) as u8;
                     at += 1;
                     local.skip(entry & LENGTH_MASK);
+                    local.refill();
+                    entry = self.main.entry(local.buffer);
                     continue;
                 }
             }
             local.skip(entry & LENGTH_MASK);
             let (offset, length) = self.read_match::<WITH_ALIGNED>(&mut local, &mut offsets, entry)?;
+            local.refill();
+            entry = self.main.entry(local.buffer);
             if offset > at {
                 return Err(TOO_FAR);
             }
@@ -255,19 +267,34 @@ impl Codes {
             copy::overshooting(output, at, offset, length);
             at += length;
         }
+        *bits = local;
+        *recent = offsets;
+        self.decode_carefully::<WITH_ALIGNED>(bits, recent, output, at..place.end)
+    }
+
+    #[inline(never)]
+    fn decode_carefully<const WITH_ALIGNED: bool>(
+        &self,
+        bits: &mut Bits<'_>,
+        recent: &mut [u32; RECENT_OFFSETS],
+        output: &mut [u8],
+        place: std::ops::Range<usize>,
+    ) -> Result<(), Damaged> {
+        let payloads = if WITH_ALIGNED { &ALIGNED_PAYLOADS } else { &VERBATIM_PAYLOADS };
+        let mut at = place.start;
         while at < place.end {
-            local.refill();
-            let mut entry = self.main.entry(local.buffer);
+            bits.refill();
+            let mut entry = self.main.entry(bits.buffer);
             if entry & LENGTH_MASK == 0 {
-                entry = self.main.long(local.buffer, payloads)?;
+                entry = self.main.long(bits.buffer, payloads)?;
             }
-            local.skip(entry & LENGTH_MASK);
+            bits.skip(entry & LENGTH_MASK);
             if entry & LITERAL != 0 {
                 output[at] = (entry >> VALUE_SHIFT) as u8;
                 at += 1;
                 continue;
             }
-            let (offset, length) = self.read_match::<WITH_ALIGNED>(&mut local, &mut offsets, entry)?;
+            let (offset, length) = self.read_match::<WITH_ALIGNED>(bits, recent, entry)?;
             if offset > at {
                 return Err(TOO_FAR);
             }
@@ -277,8 +304,6 @@ impl Codes {
             copy::exact(output, at, offset, length);
             at += length;
         }
-        *bits = local;
-        *recent = offsets;
         Ok(())
     }
 
@@ -300,28 +325,28 @@ impl Codes {
             length += (more >> VALUE_SHIFT) as usize;
         }
         let slot = entry >> SLOT_SHIFT & 0x3F;
-        let mut explicit = BASES[slot as usize];
-        let extra = bits.read(entry >> EXTRA_SHIFT & 0x1F);
-        if WITH_ALIGNED && entry & ALIGNED != 0 {
-            let low = self.aligned.entry(bits.buffer);
-            if low == 0 {
-                return Err(Damaged("a symbol of an empty Huffman code"));
+        let offset;
+        if slot >= 3 {
+            let mut explicit = BASES[slot as usize];
+            let extra = bits.read(entry >> EXTRA_SHIFT & 0x1F);
+            if WITH_ALIGNED && entry & ALIGNED != 0 {
+                let low = self.aligned.entry(bits.buffer);
+                if low == 0 {
+                    return Err(Damaged("a symbol of an empty Huffman code"));
+                }
+                bits.skip(low & LENGTH_MASK);
+                explicit += (extra << 3) + (low >> VALUE_SHIFT);
+            } else {
+                explicit += extra;
             }
-            bits.skip(low & LENGTH_MASK);
-            explicit += (extra << 3) + (low >> VALUE_SHIFT);
+            *recent = [explicit, recent[0], recent[1]];
+            offset = explicit;
         } else {
-            explicit += extra;
+            let [first, second, third] = *recent;
+            offset = select_unpredictable(slot == 0, first, select_unpredictable(slot == 1, second, third));
+            *recent =
+                [offset, select_unpredictable(slot == 1, first, second), select_unpredictable(slot == 2, first, third)];
         }
-        let [first, second, third] = *recent;
-        let offset = select_unpredictable(slot == 0, first, explicit);
-        let offset = select_unpredictable(slot == 1, second, offset);
-        let offset = select_unpredictable(slot == 2, third, offset);
-        let keeps_second = slot & !2 == 0;
-        let keeps_third = slot < 2;
-        recent[0] = offset;
-        recent[1] = select_unpredictable(keeps_second, second, first);
-        let replaced = select_unpredictable(slot == 2, first, second);
-        recent[2] = select_unpredictable(keeps_third, third, replaced);
         Ok((offset as usize, length))
     }
 }
