@@ -35,6 +35,7 @@ impl Filter {
         Self { last_use: vec![0; 1 << 16], origin: WINDOW + 1 }
     }
 
+    #[inline(never)]
     /// Undoes the translation in a whole decoded chunk.
     pub(super) fn undo(&mut self, data: &mut [u8]) {
         let Some(end) = data.len().checked_sub(TAIL).filter(|&end| end > 1) else { return };
