@@ -1,3 +1,5 @@
 //! The integration tests: the library and the program against tools that other people wrote.
 
+mod bcd;
+mod hive;
 mod support;
