@@ -261,9 +261,9 @@ fn dirty_pages<'a>(log: &Log<'a>) -> Option<Vec<(usize, &'a [u8])>> {
     dirty.map(|bit| pages.next().map(|page| (bit, page))).collect()
 }
 
-/// The keyed hash of log entries: Marvin32 with the registry's seed 82 EF 4D 88 7A 4E 55 C5.
+/// The keyed hash of log entries: Marvin32 with the registry's seed, 0x82EF4D887A4E55C5.
 fn marvin32(bytes: &[u8]) -> u64 {
-    let mut state = (0x884D_EF82_u32, 0xC555_4E7A_u32);
+    let mut state = (0x7A4E_55C5_u32, 0x82EF_4D88_u32);
     let mut words = bytes.chunks_exact(4);
     for word in &mut words {
         mix(&mut state, u32::from_le_bytes([word[0], word[1], word[2], word[3]]));

@@ -5,6 +5,7 @@
 //! fail; an identifier of a deleted key, or of another hive, answers like a key without anything.
 
 use std::borrow::Cow;
+use std::fmt;
 
 use zerocopy::FromBytes;
 
@@ -412,5 +413,16 @@ impl Hive {
     /// How many keys there are or have been since it was read: a bound for progress displays.
     pub fn key_count(&self) -> usize {
         self.keys.len()
+    }
+}
+
+impl fmt::Debug for Hive {
+    /// The facts of the base block, not the tree.
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Hive")
+            .field("minor", &self.minor_version())
+            .field("file_name", &self.file_name())
+            .field("keys", &self.keys.len())
+            .finish_non_exhaustive()
     }
 }
