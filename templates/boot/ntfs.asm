@@ -33,7 +33,7 @@ READ_TRIES          equ 4
 STAGE_MAGIC         equ 'NVB2'  ; the first four bytes of sector 1, the last four of sector 15
 
 ; ====================================================================================================================
-; Sector 0
+; Sector 0: loaded by the MBR, and never written to: BOOTMGR may see it as it is on the disk
 ; ====================================================================================================================
 
 sector_0:
@@ -54,6 +54,8 @@ start:
 
 check_bios:
     mov [drive], dl
+    mov word [subject], text_nothing
+    mov word [on_read_error], fail
 
     mov ah, 0x41
     mov bx, 0x55AA
@@ -127,28 +129,33 @@ read_sectors:
     pushad
     add eax, [HIDDEN_SECTORS]
     adc edx, 0
-    store64 packet.lba
 .chunk:
-    mov ebx, edi
-    shr ebx, 4
-    mov [packet.segment], bx
-    movzx eax, bx
-    shr ax, 5                   ; sectors up to the next multiple of 32 KiB: a transfer must not cross one of 64 KiB,
-    and ax, CHUNK - 1           ; and some BIOSes refuse more than 127 sectors
-    neg ax
-    add ax, CHUNK
-    cmp eax, ecx
+    mov esi, edi
+    shr esi, 4                  ; segment
+    mov bx, si
+    shr bx, 5                   ; sectors up to the next multiple of 32 KiB: a transfer must not cross one of 64 KiB,
+    and bx, CHUNK - 1           ; and some BIOSes refuse more than 127 sectors
+    neg bx
+    add bx, CHUNK
+    movzx ebx, bx
+    cmp ebx, ecx
     jbe .sized
-    mov eax, ecx
+    mov ebx, ecx
 .sized:
     mov bp, READ_TRIES
 .try:
-    mov [packet.count], ax      ; the BIOS stores here how many it read
     pushad
+    push edx                    ; disk address packet: LBA,
+    push eax
+    push si                     ; segment,
+    push ds                     ; offset 0,
+    push bx                     ; count,
+    push 16                     ; size
     mov ah, 0x42
-    mov si, packet
+    mov si, sp
     mov dl, [drive]
     int 0x13
+    lea esp, [esp + 16]         ; keeps the carry
     popad
     jnc .read
     pushad
@@ -159,32 +166,17 @@ read_sectors:
     dec bp
     jnz .try
     mov si, text_read
-    jmp [on_read_error]
+    jmp [on_read_error]         ; EDX:EAX = LBA
 .read:
-    add [packet.lba], eax
-    adc dword [packet.lba + 4], 0
-    sub ecx, eax
-    shl eax, 9
-    add edi, eax
+    add eax, ebx
+    adc edx, 0
+    sub ecx, ebx
+    shl ebx, 9
+    add edi, ebx
     test ecx, ecx
     jnz .chunk
     popad
     ret
-
-packet:                         ; disk address packet of INT 13h AH=42h
-    db 16, 0
-.count:
-    dw 0
-    dw 0
-.segment:
-    dw 0
-.lba:
-    dq 0
-
-subject:                        ; -> text: what an error is about
-    dw text_nothing
-on_read_error:                  ; -> where read_sectors goes when the drive fails
-    dw fail
 
 text_prefix:      db 13, 10, "nanovhd: "
 text_nothing:     db 0
@@ -241,16 +233,9 @@ fail_with_number:
     call print_hex
     jmp stop
 
-; The drive has just failed to read from packet.lba on; SI = text.
-read_error:
-    call report
-    mov si, text_at_lba
-    call print
-    mov eax, [packet.lba + 4]
-    call print_hex
-    mov eax, [packet.lba]
-    call print_hex
-    jmp stop
+read_error:                     ; EDX:EAX = LBA
+    mov si, text_read_at
+    jmp fail_with_number
 
 print_hex:                      ; EAX, eight digits
     push cx
@@ -462,7 +447,7 @@ text_mft:        db "$MFT: ", 0
 text_root:       db "root directory: ", 0
 text_bootmgr:    db "BOOTMGR: ", 0
 
-text_at_lba:     db ", LBA ", 0
+text_read_at:    db "disk read error, LBA ", 0
 text_bpb:        db "the BIOS parameter block is damaged", 0
 text_record:     db "damaged FILE record ", 0
 text_attribute:  db "damaged attribute in FILE record ", 0
@@ -554,6 +539,8 @@ drive:            resb 1        ; what the BIOS gave in DL
 cluster_shift:    resb 1        ; log2 of sectors per cluster
 depth:            resb 1        ; how many FILE records are being located inside one another
                   resb 1
+subject:          resw 1        ; -> text: what an error is about
+on_read_error:    resw 1        ; -> where read_sectors goes when the drive fails, with SI = text, EDX:EAX = LBA
 drive_parameters: resb DRIVE_PARAMETERS_SIZE  ; of INT 13h AH=48h
                   resb 2
 cluster_mask:     resd 1        ; sectors per cluster - 1
