@@ -210,12 +210,13 @@ check_image:
     xchg ebp, [header.crc]
     call crc_of_image
     mov [header.crc], ebp
+    sub ebp, eax
     call print_long
     mov si, text_end_of_line
     call print
     mov si, text_damaged
-    cmp eax, ebp
-    jne failed
+    test ebp, ebp
+    jnz failed
     mov si, text_intact
     jmp print
 
