@@ -1,3 +1,7 @@
 //! Tasks of the project that are not the program: `cargo xtask`.
 
-fn main() {}
+mod boot;
+
+fn main() -> nanovhd::error::Result<()> {
+    boot::run(std::env::args().any(|argument| argument == "--check"))
+}
