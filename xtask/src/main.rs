@@ -1,6 +1,7 @@
 //! Tasks of the project that are not the program: `cargo xtask`.
 #![allow(clippy::print_stdout, clippy::print_stderr, reason = "these are commands for a terminal")]
 
+mod bench;
 mod shell;
 mod test;
 mod tidy;
@@ -24,12 +25,15 @@ enum Task {
     Test(test::Args),
     /// Check the rules of the project that neither the compiler nor clippy knows.
     Tidy,
+    /// Measure the release build against mkntfs and wimlib.
+    Bench(bench::Args),
 }
 
 fn main() -> ExitCode {
     let result = match Cli::parse().task {
         Task::Test(args) => test::run(&args),
         Task::Tidy => tidy::run(),
+        Task::Bench(args) => bench::run(&args),
     };
     match result {
         Ok(()) => ExitCode::SUCCESS,

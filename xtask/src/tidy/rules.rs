@@ -140,7 +140,8 @@ fn row_name(line: &str) -> Option<&str> {
     line.trim_start().strip_prefix('|')?.trim_start().strip_prefix('`')?.split('`').next()
 }
 
-/// Data that nothing uses is dead: a string in the code, or an include of other data, names each file.
+/// Data that nothing uses is dead: a string in the code, or an include of other data, names each file. What tasks turn into other
+/// data they may name without its folder, and assembly without its extension.
 pub(super) fn used_data(files: &Files, findings: &mut Findings) {
     let strings: Vec<(bool, String)> = files
         .rust(&["src", "xtask"])
@@ -151,7 +152,9 @@ pub(super) fn used_data(files: &Files, findings: &mut Findings) {
         .collect();
     for name in files.names_in("templates").chain(files.names_in("drivers")) {
         let file = name.rsplit('/').next().unwrap_or(name);
-        let in_code = strings.iter().any(|(of_xtask, text)| text.ends_with(name) || (*of_xtask && text == file));
+        let stem = file.strip_suffix(".asm").unwrap_or(file);
+        let in_task = |text: &str| text == file || text == stem;
+        let in_code = strings.iter().any(|(of_xtask, text)| text.ends_with(name) || (*of_xtask && in_task(text)));
         if !in_code && !is_included(files, name, file) {
             findings.add(name, 1, "used by nothing: no string in src or xtask names it");
         }
@@ -277,6 +280,9 @@ mod tests {
         assert_eq!(findings(used_data, [asm, comment]).len(), 1);
         let by_name = [("xtask/src/boot.rs", "[\"mbr.asm\"]"), asm];
         assert!(findings(used_data, by_name).is_empty());
+        let by_stem = [("xtask/src/boot.rs", "[\"mbr\"]"), asm];
+        assert!(findings(used_data, by_stem).is_empty());
+        assert_eq!(findings(used_data, [by_stem[0], ("templates/boot/mbr.bin", "")]).len(), 1);
         assert_eq!(findings(used_data, [("drivers/kvm.toml", "")]).len(), 1);
     }
 
