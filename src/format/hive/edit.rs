@@ -46,12 +46,8 @@ impl Hive {
         base.file_format.set(FORMAT_MEMORY);
         base.clustering.set(1);
         base.last_written.set(now.0);
-        let node = Node {
-            name: root.units().into(),
-            written: now,
-            flags: KEY_HIVE_ENTRY | KEY_NO_DELETE,
-            ..Node::default()
-        };
+        let node =
+            Node { name: root.units().into(), written: now, flags: KEY_HIVE_ENTRY | KEY_NO_DELETE, ..Node::default() };
         let key = Key { cell: NOWHERE, parent: NOWHERE, first: 0, count: 0, security: 0, edit: Some(Box::new(node)) };
         let descriptors = vec![Bytes::Own((*ADMIN_DESCRIPTOR).into())];
         let recovery = super::Recovery::Clean;
@@ -124,7 +120,14 @@ impl Hive {
         let id = id.ok_or_else(|| Error::invalid("number of keys"))?;
         let node = Node { name: name.units().into(), written: self.now, ..Node::default() };
         self.change(parent)?.children.insert(at, id);
-        self.keys.push(Key { cell: NOWHERE, parent: parent.0, first: 0, count: 0, security, edit: Some(Box::new(node)) });
+        self.keys.push(Key {
+            cell: NOWHERE,
+            parent: parent.0,
+            first: 0,
+            count: 0,
+            security,
+            edit: Some(Box::new(node)),
+        });
         Ok(KeyId(id))
     }
 
@@ -134,7 +137,11 @@ impl Hive {
     /// [`Invalid`](crate::error::Kind::Invalid) for the root and for a key that is deleted already.
     pub fn delete_key(&mut self, key: KeyId) -> Result<()> {
         let Some(parent) = self.parent(key) else {
-            return Err(if self.get(key).is_some() { Error::invalid("the root key cannot be deleted") } else { gone() });
+            return Err(if self.get(key).is_some() {
+                Error::invalid("the root key cannot be deleted")
+            } else {
+                gone()
+            });
         };
         let name = self.name(key).to_name();
         let at = self.position(parent, Text::units_of(name.units())).map_err(|_| gone())?;

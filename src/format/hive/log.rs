@@ -174,9 +174,9 @@ fn entry(bytes: &[u8]) -> Option<Entry<'_>> {
     let (references, pages) = body.split_at_checked((head.pages.get() as usize).checked_mul(8)?)?;
     let entry = Entry { head, references, pages };
     let total: u64 = entry.references().map(|(_, size)| u64::from(size)).sum();
-    let inside = entry.references().all(|(offset, size)| {
-        u64::from(offset) + u64::from(size) <= u64::from(head.bins_size.get()) && size != 0
-    });
+    let inside = entry
+        .references()
+        .all(|(offset, size)| u64::from(offset) + u64::from(size) <= u64::from(head.bins_size.get()) && size != 0);
     (inside && total <= pages.len() as u64).then_some(entry)
 }
 

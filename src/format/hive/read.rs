@@ -152,7 +152,13 @@ impl<'a> Reader<'a> {
             }
             bin = end;
         }
-        Ok(Self { cells: Cells(bytes), unclaimed, keys: Vec::new(), descriptors: Vec::new(), securities: HashMap::new() })
+        Ok(Self {
+            cells: Cells(bytes),
+            unclaimed,
+            keys: Vec::new(),
+            descriptors: Vec::new(),
+            securities: HashMap::new(),
+        })
     }
 
     fn claim(&mut self, cell: u32, what: &str, from: u32) -> Result<&'a [u8]> {
@@ -292,7 +298,9 @@ impl<'a> Reader<'a> {
             let value = self.cells.value(cell).ok_or_else(|| bad("value", cell))?;
             let compressed = value.head.flags.get() & VALUE_COMP_NAME != 0;
             if !compressed && !value.head.name_length.get().is_multiple_of(2) {
-                return Err(bad("length of a value's name", cell).found(value.head.name_length).allowed("an even number"));
+                return Err(bad("length of a value's name", cell)
+                    .found(value.head.name_length)
+                    .allowed("an even number"));
             }
             self.data(value.head, cell)?;
         }
@@ -340,16 +348,17 @@ fn index_of(len: usize) -> Result<u32> {
 
 /// Checks the header of the bin at `bin` and tells its end.
 fn bin_end(bytes: &[u8], bin: usize) -> Result<usize> {
-    let (head, _) = BinHeader::ref_from_prefix(&bytes[bin..]).map_err(|_| Error::truncated("hive bin").at(bin as u64))?;
+    let (head, _) =
+        BinHeader::ref_from_prefix(&bytes[bin..]).map_err(|_| Error::truncated("hive bin").at(bin as u64))?;
     if head.signature != HBIN || head.offset.get() as usize != bin - BLOCK {
         return Err(Error::corrupt("hive: header of a bin").at(bin as u64).allowed("hbin and its own offset"));
     }
     let size = head.size.get() as usize;
     if size == 0 || !size.is_multiple_of(BLOCK) || size > bytes.len() - bin {
-        return Err(Error::corrupt("hive: size of a bin").at(bin as u64).found(size).allowed(format_args!(
-            "a multiple of 4096, up to the {} bytes left",
-            bytes.len() - bin
-        )));
+        return Err(Error::corrupt("hive: size of a bin")
+            .at(bin as u64)
+            .found(size)
+            .allowed(format_args!("a multiple of 4096, up to the {} bytes left", bytes.len() - bin)));
     }
     Ok(bin + size)
 }

@@ -7,9 +7,9 @@ use std::borrow::Cow;
 
 use zerocopy::IntoBytes;
 
+use super::Text;
 use super::ondisk::*;
 use super::store::{Hive, KeyId, SlotRef, View};
-use super::Text;
 use crate::base::bytes::round_up;
 use crate::base::upcase;
 use crate::error::{Error, Result};
