@@ -2,6 +2,7 @@
 #![allow(clippy::print_stdout, clippy::print_stderr, reason = "these are commands for a terminal")]
 
 mod bench;
+mod boot;
 mod shell;
 mod test;
 mod tidy;
@@ -25,6 +26,12 @@ enum Task {
     Test(test::Args),
     /// Check the rules of the project that neither the compiler nor clippy knows.
     Tidy,
+    /// Assemble the boot programs of templates/boot.
+    Boot {
+        /// Only check that they are what their sources give.
+        #[arg(long)]
+        check: bool,
+    },
     /// Measure the release build against mkntfs and wimlib.
     Bench(bench::Args),
 }
@@ -33,6 +40,7 @@ fn main() -> ExitCode {
     let result = match Cli::parse().task {
         Task::Test(args) => test::run(&args),
         Task::Tidy => tidy::run(),
+        Task::Boot { check } => boot::run(check).map_err(Into::into),
         Task::Bench(args) => bench::run(&args),
     };
     match result {

@@ -3,7 +3,7 @@
 use std::time::{Duration, Instant};
 
 use crate::shell::{self, Failure, Result, cargo};
-use crate::{tidy, tools};
+use crate::{boot, tidy, tools};
 
 /// Arguments of `cargo xtask test`.
 #[derive(Debug, clap::Args)]
@@ -25,6 +25,13 @@ pub(crate) fn run(args: &Args) -> Result<()> {
         shell::run(cargo().args(["clippy", "--quiet", "--workspace", "--all-targets", "--", "-D", "warnings"]))
     })?;
     steps.run("tidy", tidy::run)?;
+    steps.run("boot programs", || match shell::find_program("nasm") {
+        Some(_) => Ok(boot::run(true)?),
+        None => {
+            println!("SKIPPED: nasm is missing");
+            Ok(())
+        }
+    })?;
     steps.run("unit tests", || shell::run(cargo().args(["test", "--quiet", "--workspace", "--lib", "--bins"])))?;
     steps.run("documentation tests", || shell::run(cargo().args(["test", "--quiet", "--workspace", "--doc"])))?;
     steps.run("integration tests", || {
