@@ -26,8 +26,12 @@ enum Task {
     Test(test::Args),
     /// Check the rules of the project that neither the compiler nor clippy knows.
     Tidy,
-    /// Assemble the boot programs in templates/boot.
-    Boot(boot::Args),
+    /// Assemble the boot programs of templates/boot.
+    Boot {
+        /// Only check that they are what their sources give.
+        #[arg(long)]
+        check: bool,
+    },
     /// Measure the release build against mkntfs and wimlib.
     Bench(bench::Args),
 }
@@ -36,7 +40,7 @@ fn main() -> ExitCode {
     let result = match Cli::parse().task {
         Task::Test(args) => test::run(&args),
         Task::Tidy => tidy::run(),
-        Task::Boot(args) => boot::run(&args),
+        Task::Boot { check } => boot::run(check).map_err(Into::into),
         Task::Bench(args) => bench::run(&args),
     };
     match result {

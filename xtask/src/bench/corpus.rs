@@ -142,6 +142,7 @@ fn capture(entries: &[Entry], wim: &Path) -> Result<()> {
     let mounted = Mount::new(&volume, scratch.path().join("mount"))?;
     fill(entries, &mounted.0)?;
     set_attributes(entries, &mounted.0)?;
+    link(entries, &mounted.0)?;
     drop(mounted);
     let mut wimlib = shell::command("wimlib-imagex");
     wimlib.arg("capture").arg(&volume).arg(wim).args(["Nano", "--compress=LZX"]);
@@ -167,20 +168,28 @@ impl Drop for Mount {
     }
 }
 
+/// A path in the mounted volume, whose folder is made.
+fn place(mount: &Path, name: &str) -> Result<PathBuf> {
+    let path = mount.join(name);
+    fs::create_dir_all(path.parent().unwrap_or(mount))?;
+    Ok(path)
+}
+
 fn fill(entries: &[Entry], mount: &Path) -> Result<()> {
-    let place = |name: &str| -> Result<PathBuf> {
-        let path = mount.join(name);
-        fs::create_dir_all(path.parent().unwrap_or(mount))?;
-        Ok(path)
-    };
     for entry in entries {
-        let path = place(&entry.name)?;
-        fs::copy(&entry.source, &path)?;
+        fs::copy(&entry.source, place(mount, &entry.name)?)?;
+    }
+    STAND_INS.iter().try_for_each(|name| Ok(fs::write(place(mount, name)?, name)?))
+}
+
+/// Gives files their second names: last, as ntfs-3g sets no short name where there are two.
+fn link(entries: &[Entry], mount: &Path) -> Result<()> {
+    for entry in entries {
         if let Some(link) = &entry.link {
-            fs::hard_link(path, place(link)?)?;
+            fs::hard_link(mount.join(&entry.name), place(mount, link)?)?;
         }
     }
-    STAND_INS.iter().try_for_each(|name| Ok(fs::write(place(name)?, name)?))
+    Ok(())
 }
 
 /// Gives every file a descriptor, by its folder, and a short name where its name is not one itself.
