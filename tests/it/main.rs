@@ -1,3 +1,6 @@
 //! The integration tests: the library and the program against tools that other people wrote.
 
+mod bcd;
+mod hive;
 mod support;
+mod vhd;
