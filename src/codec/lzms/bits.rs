@@ -1,5 +1,25 @@
 //! The two bit streams of a chunk: range-coded decisions from its front, Huffman codes and plain bits from its back.
 
+/// Both streams of a chunk. It goes by value into and out of what is rarely called, so that it stays in registers where
+/// it matters.
+#[derive(Clone, Copy)]
+pub(super) struct Streams<'a> {
+    pub(super) range: RangeDecoder<'a>,
+    pub(super) bits: BackwardBits<'a>,
+}
+
+impl<'a> Streams<'a> {
+    /// `None` if the input has no first 32 bits.
+    pub(super) fn new(input: &'a [u8]) -> Option<Self> {
+        Some(Self { range: RangeDecoder::new(input)?, bits: BackwardBits::new(input) })
+    }
+
+    /// Whether more was consumed than the input holds.
+    pub(super) fn overran(&self) -> bool {
+        self.range.overran() || self.bits.overran()
+    }
+}
+
 /// Bits read backwards: the last byte of the input comes first, and within it its highest bit.
 ///
 /// The format speaks of little-endian 16-bit units that are read from the end, highest bit first. The high byte of such a

@@ -13,6 +13,9 @@ use super::Damaged;
 /// The longest output of one chunk: 1 GiB, which is wimlib's largest solid chunk.
 pub const MAX_CHUNK: usize = 1 << 30;
 
+const BEFORE_START: Damaged = Damaged("LZMS match from before the start of the chunk");
+const PAST_END: Damaged = Damaged("LZMS match past the end of the chunk");
+
 /// Decodes LZMS chunks, one after the other; keeps its tables in between.
 pub struct Decoder {
     model: Box<Model>,
@@ -148,13 +151,8 @@ impl Model {
                 };
                 last = Item::Lz;
                 let length = self.length(&mut bits);
-                if length > out.len() - at {
-                    return Err(Damaged("LZMS match past the end of the chunk"));
-                }
-                if offset as usize > at {
-                    return Err(Damaged("LZMS match before the start of the chunk"));
-                }
-                copy::lz(out, at, offset as usize, length);
+                let from = at.checked_sub(offset as usize).ok_or(BEFORE_START)?;
+                copy::lz(out, from, at, length).ok_or(PAST_END)?;
                 at += length;
             } else {
                 let (power, raw) = if !range.decide(&mut self.delta_is_recent) {
@@ -171,13 +169,11 @@ impl Model {
                 last = Item::Delta;
                 let length = self.length(&mut bits);
                 let span = 1 << power;
-                if length > out.len() - at {
-                    return Err(Damaged("LZMS delta match past the end of the chunk"));
+                let offset = u64::from(raw) << power;
+                if offset + span > at as u64 {
+                    return Err(BEFORE_START);
                 }
-                if (u64::from(raw) << power) + span > at as u64 {
-                    return Err(Damaged("LZMS delta match before the start of the chunk"));
-                }
-                copy::delta(out, at, (raw as usize) << power, span as usize, length);
+                copy::delta(out, at - offset as usize, at, span as usize, length).ok_or(PAST_END)?;
                 at += length;
             }
         }
