@@ -9,8 +9,9 @@ use super::Damaged;
 /// The longest codeword that any format here allows.
 pub(super) const MAX_LENGTH: usize = 16;
 
-/// Bits of a table entry that hold the codeword's length. Formats keep what a symbol means in the bits above.
-pub(super) const LENGTH_MASK: u32 = 0x1F;
+/// Bits of a table entry that hold the codeword's length; formats keep what a symbol means from bit 8 on. As many bits as
+/// count in a shift of 64 bits, so that a shift by an entry needs no masking.
+pub(super) const LENGTH_MASK: u32 = 0x3F;
 
 /// A decoder for one code of up to `SYMBOLS` symbols.
 ///
