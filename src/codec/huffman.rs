@@ -43,13 +43,13 @@ impl<const SYMBOLS: usize, const SLOTS: usize> Code<SYMBOLS, SLOTS> {
     /// means, above [`LENGTH_MASK`].
     pub(super) fn build(&mut self, lengths: &[u8], payloads: &[u32]) -> Result<(), Damaged> {
         debug_assert!(lengths.len() <= SYMBOLS && lengths.len() <= payloads.len());
-        let mut counts = [0u16; 256];
+        let mut counts = [0u16; 32];
         for &length in lengths {
-            counts[usize::from(length)] += 1;
+            counts[usize::from(length) % 32] += 1;
         }
         let mut used = 0;
         let mut end = 0;
-        let mut next = [0u16; MAX_LENGTH + 1];
+        let mut next = [0u16; 32];
         for length in 1..=MAX_LENGTH {
             next[length] = used;
             self.shorter[length] = used;
@@ -68,7 +68,7 @@ impl<const SYMBOLS: usize, const SLOTS: usize> Code<SYMBOLS, SLOTS> {
         }
         for (symbol, &length) in lengths.iter().enumerate() {
             if length != 0 {
-                let place = &mut next[usize::from(length)];
+                let place = &mut next[usize::from(length) % 32];
                 if let Some(sorted) = self.sorted.get_mut(usize::from(*place)) {
                     *sorted = symbol as u16;
                 }
@@ -79,7 +79,7 @@ impl<const SYMBOLS: usize, const SLOTS: usize> Code<SYMBOLS, SLOTS> {
         Ok(())
     }
 
-    fn fill(&mut self, counts: &[u16; 256], payloads: &[u32]) {
+    fn fill(&mut self, counts: &[u16; 32], payloads: &[u32]) {
         let mut slots = &mut self.slots[..];
         let mut symbols = self.sorted.iter();
         for length in 1..=Self::DIRECT_BITS {
