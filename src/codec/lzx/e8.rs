@@ -8,7 +8,6 @@ const OPCODE: u8 = 0xE8;
 const TAIL: usize = 10;
 
 /// Makes operands absolute, before encoding.
-#[cfg_attr(not(test), allow(dead_code, reason = "used by the encoder"))]
 pub(super) fn to_absolute(data: &mut [u8]) {
     translate(data, |operand, at| {
         if !(-at..FILE_SIZE).contains(&operand) {
@@ -41,11 +40,12 @@ fn translate(data: &mut [u8], change: impl Fn(i32, i32) -> Option<i32>) {
     let mut at = 0;
     while at < end {
         let Some(word) = data.get(at..).and_then(|rest| rest.first_chunk()) else { return };
-        let skip = first_opcode(u64::from_le_bytes(*word));
-        at += skip;
-        if skip == 8 {
+        let opcodes = opcodes(u64::from_le_bytes(*word));
+        if opcodes == 0 {
+            at += 8;
             continue;
         }
+        at += opcodes.trailing_zeros() as usize / 8;
         if at >= end {
             return;
         }
@@ -58,11 +58,10 @@ fn translate(data: &mut [u8], change: impl Fn(i32, i32) -> Option<i32>) {
     }
 }
 
-/// Which of eight bytes is the first opcode; 8 if none is.
+/// The top bit of each of eight bytes that is an opcode; bits above the lowest one may be false.
 #[inline(always)]
-fn first_opcode(word: u64) -> usize {
+fn opcodes(word: u64) -> u64 {
     const ONES: u64 = u64::MAX / 0xFF;
     let zero_where_equal = word ^ ONES * OPCODE as u64;
-    let equal = zero_where_equal.wrapping_sub(ONES) & !zero_where_equal & ONES << 7;
-    equal.trailing_zeros() as usize / 8
+    zero_where_equal.wrapping_sub(ONES) & !zero_where_equal & ONES << 7
 }
