@@ -2,5 +2,6 @@
 
 mod bcd;
 mod hive;
+mod lzms;
 mod support;
 mod vhd;

@@ -28,7 +28,9 @@ pub(crate) fn run(args: &Args) -> Result<()> {
     if shell::find_program("nasm").is_some() {
         steps.run("boot code", || Ok(boot::assemble_all(true)?))?;
     } else {
-        println!("\nSKIPPED boot code: nasm is missing, so the checked-in programs are not compared with their sources");
+        println!(
+            "\nSKIPPED boot code: nasm is missing, so the checked-in programs are not compared with their sources"
+        );
     }
     steps.run("unit tests", || shell::run(cargo().args(["test", "--quiet", "--workspace", "--lib", "--bins"])))?;
     steps.run("documentation tests", || shell::run(cargo().args(["test", "--quiet", "--workspace", "--doc"])))?;
