@@ -1,4 +1,8 @@
 //! The integration tests: the library and the program against tools that other people wrote.
 
+mod bcd;
+mod hive;
+mod lzms;
 mod support;
+mod vhd;
 mod wim;

@@ -1,9 +1,32 @@
 //! The two bit streams of a chunk: range-coded decisions from its front, Huffman codes and plain bits from its back.
 
+/// Both streams of a chunk. It goes by value into and out of what is rarely called, so that it stays in registers where
+/// it matters.
+#[derive(Clone, Copy)]
+pub(super) struct Streams<'a> {
+    pub(super) range: RangeDecoder<'a>,
+    pub(super) bits: BackwardBits<'a>,
+}
+
+impl<'a> Streams<'a> {
+    /// `None` if the input has no first 32 bits.
+    pub(super) fn new(input: &'a [u8]) -> Option<Self> {
+        Some(Self { range: RangeDecoder::new(input)?, bits: BackwardBits::new(input) })
+    }
+
+    /// Whether more was consumed than the input holds.
+    pub(super) fn overran(&self) -> bool {
+        self.range.overran() || self.bits.overran()
+    }
+}
+
+use std::hint::cold_path;
+
 /// Bits read backwards: the last byte of the input comes first, and within it its highest bit.
 ///
 /// The format speaks of little-endian 16-bit units that are read from the end, highest bit first. The high byte of such a
 /// unit is its second one, so that is the same as reading bytes backwards.
+#[derive(Clone, Copy)]
 pub(super) struct BackwardBits<'a> {
     /// Bytes that are not yet counted in `count`.
     rest: &'a [u8],
@@ -22,23 +45,33 @@ impl<'a> BackwardBits<'a> {
     /// Makes at least 56 bits available.
     #[inline(always)]
     pub(super) fn refill(&mut self) {
-        let Some(next) = self.rest.last_chunk::<8>() else { return self.refill_at_front() };
+        // The rare case goes by value, so that the common one stays in registers.
+        let Some(next) = self.rest.last_chunk::<8>() else {
+            *self = self.refilled_at_front();
+            return;
+        };
         self.buffer |= u64::from_le_bytes(*next) >> self.count;
-        let bytes = ((63 - self.count) / 8) as usize;
-        self.rest = &self.rest[..self.rest.len() - bytes];
+        self.rest = &self.rest[..self.rest.len() - self.missing_bytes()];
         self.count |= 56;
     }
 
     #[cold]
-    fn refill_at_front(&mut self) {
+    #[inline(never)]
+    fn refilled_at_front(mut self) -> Self {
         let mut next = [0; 8];
         next[8 - self.rest.len()..].copy_from_slice(self.rest);
         self.buffer |= u64::from_le_bytes(next) >> self.count;
-        let bytes = ((63 - self.count) / 8) as usize;
-        let real = bytes.min(self.rest.len());
-        self.padding += (bytes - real) * 8;
+        let real = self.missing_bytes().min(self.rest.len());
+        self.padding += (self.missing_bytes() - real) * 8;
         self.rest = &self.rest[..self.rest.len() - real];
         self.count |= 56;
+        self
+    }
+
+    /// How many whole bytes can be counted on top of `count` bits, up to 63 bits in all.
+    #[inline(always)]
+    fn missing_bytes(&self) -> usize {
+        ((self.count ^ 63) / 8 % 8) as usize
     }
 
     /// The next 64 bits, of which as many are valid as were refilled and not yet consumed.
@@ -79,7 +112,7 @@ impl Probability {
     /// Certainty is not allowed: it would leave one of the two outcomes without a code.
     #[inline(always)]
     fn of_zero(self) -> u32 {
-        self.zeros.clamp(1, ONE - 1)
+        self.zeros - self.zeros / ONE + u32::from(self.zeros == 0)
     }
 
     #[inline(always)]
@@ -101,6 +134,7 @@ impl<const N: usize> Decision<N> {
 }
 
 /// The range decoder, over 16-bit units from the front of the input.
+#[derive(Clone, Copy)]
 pub(super) struct RangeDecoder<'a> {
     rest: &'a [u8],
     range: u32,
@@ -121,6 +155,7 @@ impl<'a> RangeDecoder<'a> {
     pub(super) fn decide<const N: usize>(&mut self, decision: &mut Decision<N>) -> bool {
         let probability = &mut decision.probabilities[decision.history & (N - 1)];
         if self.range >> 16 == 0 {
+            cold_path();
             self.range <<= 16;
             self.code = self.code << 16 | self.next_unit();
         }
@@ -141,15 +176,12 @@ impl<'a> RangeDecoder<'a> {
 
     #[inline(always)]
     fn next_unit(&mut self) -> u32 {
-        let Some((&unit, rest)) = self.rest.split_first_chunk() else { return self.made_up_unit() };
+        let Some((&unit, rest)) = self.rest.split_first_chunk() else {
+            self.padding += 1;
+            return 0;
+        };
         self.rest = rest;
         u32::from(u16::from_le_bytes(unit))
-    }
-
-    #[cold]
-    fn made_up_unit(&mut self) -> u32 {
-        self.padding += 1;
-        0
     }
 
     /// Whether more was consumed than the decoder's look-ahead of 32 bits beyond the input.

@@ -1,5 +1,7 @@
 //! Adaptive canonical Huffman codes: rebuilt from the symbols' own frequencies every so many symbols.
 
+use std::hint::cold_path;
+
 use super::bits::BackwardBits;
 
 /// No code of the format is longer. A code of length L needs frequencies that sum to the Fibonacci number F(L + 2) at least;
@@ -13,6 +15,11 @@ const MAX_LENGTH: usize = 15;
 pub(super) struct Entry(u32);
 
 impl Entry {
+    #[inline(always)]
+    fn new(seed: u32, length: usize) -> Self {
+        Self(seed + length as u32 * 0x101)
+    }
+
     #[inline(always)]
     pub(super) fn symbol(self) -> usize {
         (self.0 >> 16) as usize
@@ -33,27 +40,27 @@ impl Entry {
 /// One adaptive code. `N` is a power of two and at least the number of symbols, `TABLE` the power-of-two size of the table
 /// that decodes the shorter codes at one stroke.
 pub(super) struct Code<const N: usize, const TABLE: usize> {
-    table: [u32; TABLE],
+    tables: Tables<N, TABLE>,
     frequencies: [u16; N],
     /// Symbols left to decode until the next rebuild.
     left: u32,
-    long: LongCodes<N>,
-    shape: Shape,
-}
-
-/// What a code is made of.
-#[derive(Clone, Copy)]
-struct Shape {
-    symbols: usize,
     period: u32,
-    extra: &'static [u8],
+    symbols: usize,
+    /// For each symbol its entry for a code of length 0.
+    seeds: [u32; N],
+    /// The tables for `symbols` equally frequent symbols, with which each chunk starts.
+    start: Tables<N, TABLE>,
+    scratch: Scratch<N>,
 }
 
-/// The codes that are too long for the table, found by comparison.
-struct LongCodes<const N: usize> {
+/// What decodes one version of a code.
+#[derive(Clone)]
+struct Tables<const N: usize, const TABLE: usize> {
+    /// Entries by the next bits; 0 where the code is longer.
+    short: [u32; TABLE],
     /// For each length the first code behind its codes, left-aligned to `MAX_LENGTH` bits.
     end: [u32; MAX_LENGTH + 1],
-    /// For each length the place in `order` of its last code, plus 1.
+    /// For each length the place in `order` behind its last code.
     last: [u32; MAX_LENGTH + 1],
     /// All symbols in the order of their codes.
     order: [u16; N],
@@ -64,89 +71,92 @@ impl<const N: usize, const TABLE: usize> Code<N, TABLE> {
 
     /// A code over no symbols yet; `period` symbols are decoded between rebuilds, and symbol s has `extra[s]` extra bits
     /// (none beyond the end of `extra`).
-    pub(super) fn new(period: u32, extra: &'static [u8]) -> Self {
+    pub(super) fn new(period: u32, extra: &[u8]) -> Self {
         assert!(N.is_power_of_two() && TABLE.is_power_of_two());
+        let tables = Tables { short: [0; TABLE], end: [0; MAX_LENGTH + 1], last: [0; MAX_LENGTH + 1], order: [0; N] };
+        let mut seeds = [0; N];
+        for (symbol, seed) in seeds.iter_mut().enumerate() {
+            *seed = (symbol as u32) << 16 | extra.get(symbol).copied().map_or(0, u32::from);
+        }
         Self {
-            table: [0; TABLE],
+            tables: tables.clone(),
             frequencies: [0; N],
             left: 0,
-            long: LongCodes { end: [0; MAX_LENGTH + 1], last: [0; MAX_LENGTH + 1], order: [0; N] },
-            shape: Shape { symbols: 0, period, extra },
+            period,
+            symbols: 0,
+            seeds,
+            start: tables,
+            scratch: Scratch::new(),
         }
     }
 
-    /// Starts over with `symbols` equally likely symbols.
+    /// Starts over with `symbols` equally frequent symbols.
     pub(super) fn reset(&mut self, symbols: usize) {
-        // With fewer than two there is nothing to choose from, and all that could be chosen is refused as an offset.
-        self.shape.symbols = symbols.clamp(2, N);
+        // Fewer than two cannot be told apart by bits. Only outputs of at most two bytes have so few offsets, and there
+        // every offset that could be decoded is refused or the only one.
+        let symbols = symbols.clamp(2, N);
         self.frequencies.fill(1);
-        self.build();
+        if symbols == self.symbols {
+            self.tables.clone_from(&self.start);
+        } else {
+            self.symbols = symbols;
+            self.build();
+            self.start.clone_from(&self.tables);
+        }
+        self.left = self.period;
     }
 
     /// Decodes a symbol with its extra bits; the caller has refilled `bits`.
     #[inline(always)]
     pub(super) fn decode(&mut self, bits: &mut BackwardBits) -> (usize, u32) {
         let buffer = bits.peek();
-        let mut entry = Entry(self.table[(buffer >> (64 - Self::TABLE_BITS)) as usize]);
+        let mut entry = Entry(self.tables.short[(buffer >> (64 - Self::TABLE_BITS)) as usize]);
         if entry.0 == 0 {
-            entry = self.long_code(buffer);
+            cold_path();
+            entry = self.long_entry(buffer);
         }
         bits.consume(entry.total());
         let symbol = entry.symbol() & (N - 1);
         self.frequencies[symbol] += 1;
         self.left -= 1;
         if self.left == 0 {
+            cold_path();
             self.rebuild();
         }
         let body = buffer >> (64 - entry.total());
         (symbol, body as u32 & ((1 << entry.extra()) - 1))
     }
 
-    fn long_code(&self, buffer: u64) -> Entry {
+    /// The entry of a code that is too long for the table.
+    #[cold]
+    #[inline(never)]
+    fn long_entry(&self, buffer: u64) -> Entry {
         let head = (buffer >> (64 - MAX_LENGTH)) as u32;
         let mut length = Self::TABLE_BITS as usize + 1;
-        while length < MAX_LENGTH && head >= self.long.end[length] {
+        while length < MAX_LENGTH && head >= self.tables.end[length] {
             length += 1;
         }
-        let before_end = (self.long.end[length].wrapping_sub(1).wrapping_sub(head)) >> (MAX_LENGTH - length);
-        let place = self.long.last[length].wrapping_sub(1).wrapping_sub(before_end);
-        self.shape.entry(self.long.order[place as usize & (N - 1)], length)
+        let from_end = (self.tables.end[length].wrapping_sub(1).wrapping_sub(head)) >> (MAX_LENGTH - length);
+        let place = self.tables.last[length].wrapping_sub(1).wrapping_sub(from_end);
+        let symbol = self.tables.order[place as usize & (N - 1)];
+        Entry::new(self.seeds[usize::from(symbol) & (N - 1)], length)
     }
 
     #[cold]
     #[inline(never)]
     fn rebuild(&mut self) {
         self.build();
-        for frequency in &mut self.frequencies[..self.shape.symbols] {
+        for frequency in &mut self.frequencies[..self.symbols] {
             *frequency = *frequency / 2 + 1;
         }
+        self.left = self.period;
     }
 
+    /// Makes the tables for the present frequencies.
     fn build(&mut self) {
-        self.left = self.shape.period;
-        let symbols = self.shape.symbols;
-        let mut sorted = [0; N];
-        let sorted = &mut sorted[..symbols];
-        sort_by_frequency(&self.frequencies[..symbols], sorted);
-        let mut weights = [0; N];
-        for (weight, &symbol) in weights.iter_mut().zip(&*sorted) {
-            *weight = u32::from(self.frequencies[usize::from(symbol) & (N - 1)]);
-        }
-        let counts = code_lengths::<N>(&mut weights, symbols);
-        self.assign(sorted, &counts);
-    }
-
-    /// Gives the symbols, the rarest first in `sorted`, codes of the lengths that `counts` counts.
-    fn assign(&mut self, sorted: &[u16], counts: &[u16; MAX_LENGTH + 1]) {
-        let mut lengths = [0u8; N];
-        let mut from = 0;
-        for length in (1..=MAX_LENGTH).rev() {
-            let to = (from + usize::from(counts[length])).min(sorted.len());
-            for &symbol in &sorted[from..to] {
-                lengths[usize::from(symbol) & (N - 1)] = length as u8;
-            }
-            from = to;
-        }
+        self.scratch.sort(&self.frequencies[..self.symbols]);
+        let counts = self.scratch.count_lengths(self.symbols);
+        self.scratch.lengths_by_symbol(self.symbols, &counts);
 
         let mut next = [0u32; MAX_LENGTH + 1];
         let (mut place, mut end) = (0, 0);
@@ -154,106 +164,152 @@ impl<const N: usize, const TABLE: usize> Code<N, TABLE> {
             next[length] = place;
             place += u32::from(counts[length]);
             end += u32::from(counts[length]) << (MAX_LENGTH - length);
-            self.long.last[length] = place;
-            self.long.end[length] = end;
+            self.tables.last[length] = place;
+            self.tables.end[length] = end;
         }
-        for (symbol, &length) in lengths[..sorted.len()].iter().enumerate() {
+        for (symbol, &length) in self.scratch.lengths[..self.symbols].iter().enumerate() {
             let next = &mut next[usize::from(length) & MAX_LENGTH];
-            self.long.order[*next as usize & (N - 1)] = symbol as u16;
+            self.tables.order[*next as usize & (N - 1)] = symbol as u16;
             *next += 1;
         }
-        self.fill_table(counts);
+        self.fill_short(&counts);
     }
 
-    fn fill_table(&mut self, counts: &[u16; MAX_LENGTH + 1]) {
-        let shape = self.shape;
-        let mut table = &mut self.table[..];
-        let mut order = &self.long.order[..];
+    fn fill_short(&mut self, counts: &Counts) {
+        let mut short = &mut self.tables.short[..];
+        let mut order = &self.tables.order[..];
         for length in 1..=Self::TABLE_BITS as usize {
             let each = TABLE >> length;
-            let count = usize::from(counts[length]).min(table.len() / each).min(order.len());
-            let (now, later) = table.split_at_mut(count * each);
+            let count = usize::from(counts[length]).min(short.len() / each).min(order.len());
+            let (now, later) = short.split_at_mut(count * each);
             let (symbols, others) = order.split_at(count);
-            for (places, &symbol) in now.chunks_exact_mut(each).zip(symbols) {
-                places.fill(shape.entry(symbol, length).0);
+            let entries = symbols.iter().map(|&symbol| Entry::new(self.seeds[usize::from(symbol) & (N - 1)], length).0);
+            match each {
+                1 => repeat_each::<1>(now, entries),
+                2 => repeat_each::<2>(now, entries),
+                4 => repeat_each::<4>(now, entries),
+                _ => {
+                    for (places, entry) in now.chunks_exact_mut(each).zip(entries) {
+                        repeat_each::<8>(places, std::iter::repeat(entry));
+                    }
+                }
             }
-            (table, order) = (later, others);
+            (short, order) = (later, others);
         }
-        table.fill(0);
+        short.fill(0);
     }
 }
 
-impl Shape {
-    #[inline(always)]
-    fn entry(&self, symbol: u16, length: usize) -> Entry {
-        let extra = u32::from(self.extra.get(usize::from(symbol)).copied().unwrap_or(0));
-        let length = length as u32;
-        Entry(u32::from(symbol) << 16 | length << 8 | (length + extra))
+/// Writes each of `entries` to `EACH` places.
+#[inline(always)]
+fn repeat_each<const EACH: usize>(places: &mut [u32], entries: impl Iterator<Item = u32>) {
+    for (places, entry) in places.as_chunks_mut::<EACH>().0.iter_mut().zip(entries) {
+        *places = [entry; EACH];
     }
 }
 
-/// Frequencies from this one up are few, because frequencies sum to less than 4096: they are sorted by insertion.
-const COUNTED: usize = 256;
+/// How many codes there are of each length.
+type Counts = [u16; MAX_LENGTH + 1];
 
-/// All symbols into `sorted`, by frequency, and among equals by symbol.
-fn sort_by_frequency(frequencies: &[u16], sorted: &mut [u16]) {
-    let class = |frequency: u16| usize::from(frequency).min(COUNTED - 1);
-    let mut starts = [0u16; COUNTED];
-    for &frequency in frequencies {
-        starts[class(frequency)] += 1;
+/// Heavier than all frequencies together, and still no overflow when two of it are added.
+const HEAVIEST: u32 = 1 << 30;
+
+/// Frequencies from this one up are few, because all of them sum to less than 4096: those are sorted by comparison.
+const COUNTED: usize = 128;
+
+/// Room for building a code.
+struct Scratch<const N: usize> {
+    /// The symbols in bits 0..16 under their frequencies in bits 16..32, ascending.
+    sorted: [u32; N],
+    /// The weights of Huffman's inner nodes, in the order of their making, which is ascending.
+    inner: [u32; N],
+    /// For each inner node how many older ones already have a parent when it is made.
+    adopted: [u16; N],
+    /// The length of each symbol's code.
+    lengths: [u8; N],
+}
+
+impl<const N: usize> Scratch<N> {
+    fn new() -> Self {
+        Self { sorted: [0; N], inner: [0; N], adopted: [0; N], lengths: [0; N] }
     }
-    let mut start = 0;
-    for slot in &mut starts {
-        (*slot, start) = (start, start + *slot);
-    }
-    let frequent = usize::from(starts[COUNTED - 1]);
-    for (symbol, &frequency) in frequencies.iter().enumerate() {
-        let start = &mut starts[class(frequency)];
-        if let Some(place) = sorted.get_mut(usize::from(*start)) {
-            *place = symbol as u16;
+
+    /// Sorts the symbols by frequency, and among equals by symbol.
+    fn sort(&mut self, frequencies: &[u16]) {
+        let class = |frequency: u16| usize::from(frequency).min(COUNTED - 1);
+        let mut starts = [0u16; COUNTED];
+        for &frequency in frequencies {
+            starts[class(frequency)] += 1;
         }
-        *start += 1;
+        let mut start = 0;
+        for slot in &mut starts {
+            (*slot, start) = (start, start + *slot);
+        }
+        let frequent = usize::from(starts[COUNTED - 1]);
+        for (symbol, &frequency) in frequencies.iter().enumerate() {
+            let start = &mut starts[class(frequency)];
+            self.sorted[usize::from(*start) & (N - 1)] = u32::from(frequency) << 16 | symbol as u32;
+            *start += 1;
+        }
+        self.sorted[frequent..frequencies.len()].sort_unstable();
     }
-    sorted[frequent..].sort_by_key(|&symbol| frequencies[usize::from(symbol)]);
-}
 
-/// How many codes there are of each length, for ascending weights.
-///
-/// Huffman's algorithm with two queues: leaves wait in `weights`, inner nodes in the order of their making, which is the
-/// order of their weights. The format takes the leaf when the two are equally light.
-fn code_lengths<const N: usize>(weights: &mut [u32; N], symbols: usize) -> [u16; MAX_LENGTH + 1] {
-    const NONE: u32 = u32::MAX;
-    let weights = &weights[..symbols];
-    let nodes = symbols - 1;
-    let mut inner = [NONE; N];
-    let mut parent = [0u16; N];
-    let (mut leaf, mut oldest) = (0, 0);
-    for node in 0..nodes {
-        let mut take = || {
-            let (l, i) = (weights.get(leaf).copied().unwrap_or(NONE), inner[oldest & (N - 1)]);
-            if l <= i {
-                leaf += 1;
-                l
+    /// The lengths that Huffman's algorithm gives to the codes of the sorted symbols, of which there are two at least.
+    ///
+    /// Two queues: leaves wait in `sorted`, inner nodes in `inner`, both lightest first. The format takes the leaf when a
+    /// leaf and an inner node are equally light.
+    fn count_lengths(&mut self, symbols: usize) -> Counts {
+        let leaves = &self.sorted[..symbols];
+        let leaf_weight = |leaf: usize| leaves.get(leaf).map_or(HEAVIEST, |&key| key >> 16);
+        let root = symbols - 2;
+        let (mut leaf, mut oldest) = (0, 0);
+        for node in 0..=root {
+            let inner = &mut self.inner[..=node];
+            inner[node] = HEAVIEST;
+            self.adopted[node] = oldest as u16;
+            let (leaf_1, leaf_2) = (leaf_weight(leaf), leaf_weight(leaf + 1));
+            let inner_1 = inner[oldest];
+            inner[node] = if leaf_2 <= inner_1 {
+                leaf += 2;
+                leaf_1 + leaf_2
             } else {
-                parent[oldest & (N - 1)] = node as u16;
-                oldest += 1;
-                i
+                let inner_2 = inner.get(oldest + 1).copied().unwrap_or(HEAVIEST);
+                if inner_2 < leaf_1 {
+                    oldest += 2;
+                    inner_1 + inner_2
+                } else {
+                    leaf += 1;
+                    oldest += 1;
+                    leaf_1 + inner_1
+                }
+            };
+        }
+
+        // The inner nodes of one depth are neighbours, behind those of the next. Each makes room for two nodes at the next
+        // depth: those that are not inner nodes are leaves.
+        let mut counts = [0; MAX_LENGTH + 1];
+        let (mut first, mut end) = (root, root + 1);
+        for count in &mut counts[1..] {
+            let room = 2 * (end - first);
+            end = first;
+            first = usize::from(self.adopted[first]);
+            *count = (room - (end - first)) as u16;
+            if first == end {
+                break;
             }
-        };
-        inner[node & (N - 1)] = take().wrapping_add(take());
+        }
+        counts
     }
 
-    // An inner node at one depth makes room for two nodes at the next: those that are not inner nodes are leaves.
-    let mut depths = [0u8; N];
-    let mut inner_at = [0u16; MAX_LENGTH + 2];
-    for node in (0..nodes).rev() {
-        let depth = if node == nodes - 1 { 0 } else { depths[usize::from(parent[node]) & (N - 1)] + 1 };
-        depths[node] = depth;
-        inner_at[usize::from(depth).min(MAX_LENGTH + 1)] += 1;
+    /// Spreads the lengths over the sorted symbols, the longest first.
+    fn lengths_by_symbol(&mut self, symbols: usize, counts: &Counts) {
+        let mut rest = &self.sorted[..symbols];
+        for (length, &count) in counts.iter().enumerate().rev() {
+            let (these, others) = rest.split_at(usize::from(count).min(rest.len()));
+            for &key in these {
+                self.lengths[key as usize & (N - 1)] = length as u8;
+            }
+            rest = others;
+        }
     }
-    let mut counts = [0; MAX_LENGTH + 1];
-    for length in 1..=MAX_LENGTH {
-        counts[length] = (2 * inner_at[length - 1]).saturating_sub(inner_at[length]);
-    }
-    counts
 }

@@ -1,1 +1,3 @@
 //! ntfs
+
+pub mod boot_code;

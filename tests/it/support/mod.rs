@@ -1,1 +1,3 @@
 //! What several areas share.
+
+pub(crate) mod tools;

@@ -1,0 +1,128 @@
+//! A VHD file, written as the disk that it holds.
+
+use uuid::Uuid;
+use zerocopy::{FromZeros, IntoBytes};
+
+use super::ondisk::{self, SECTOR};
+use super::plan::{BITMAP_LEN, BLOCK, Geometry, HEADER_AT, Layout, TABLE_AT, padded_table_len};
+use crate::base::io::range_within;
+use crate::base::{Disk, FileTime};
+use crate::error::{Error, Result};
+
+/// What a footer says beside sizes.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub struct Params {
+    /// When the disk was made; kept in whole seconds from the year 2000 on.
+    pub created: FileTime,
+    /// The disk's unique id, stored with its fields big-endian.
+    pub id: Uuid,
+}
+
+/// The disk in a VHD file. Writes go to their places in the file at once, without a lock and from any thread; what describes
+/// them is written by [`finish`](Self::finish), so that a file that was given up has no footer and is no VHD.
+#[derive(Debug)]
+pub struct Writer<D> {
+    layout: Layout,
+    params: Params,
+    file: D,
+}
+
+impl<D: Disk> Writer<D> {
+    /// Begins a VHD in `file`, which is fresh (all zeros) and as long as [`Layout::file_len`] says, else the error is
+    /// [`Kind::Invalid`](crate::error::Kind::Invalid).
+    pub fn new(layout: Layout, params: Params, file: D) -> Result<Self> {
+        if file.len() != layout.file_len() {
+            return Err(Error::invalid("length of the file for a VHD").found(file.len()).allowed(layout.file_len()));
+        }
+        Ok(Self { layout, params, file })
+    }
+
+    /// Writes everything that is not the disk's own data, the footer last, and gives the file back.
+    pub fn finish(self) -> Result<D> {
+        let footer = self.footer();
+        if let Some(table) = self.layout.table() {
+            self.write_bitmaps(table)?;
+            self.write_table(table)?;
+            self.file.write_at(HEADER_AT, header(table.len()).as_bytes())?;
+            self.file.write_at(0, footer.as_bytes())?;
+        }
+        self.file.write_at(self.layout.footer_at(), footer.as_bytes())?;
+        Ok(self.file)
+    }
+
+    fn write_bitmaps(&self, table: &[u32]) -> Result<()> {
+        let all_written = [0xFF; BITMAP_LEN as usize];
+        let mut blocks = table.iter().filter(|sector| **sector != ondisk::NO_BLOCK);
+        blocks.try_for_each(|sector| self.file.write_at(u64::from(*sector) * SECTOR, &all_written))
+    }
+
+    fn write_table(&self, table: &[u32]) -> Result<()> {
+        let mut bytes: Vec<u8> = table.iter().flat_map(|entry| entry.to_be_bytes()).collect();
+        bytes.resize(padded_table_len(table.len()) as usize, 0xFF);
+        self.file.write_at(TABLE_AT, &bytes)
+    }
+
+    fn footer(&self) -> ondisk::Footer {
+        let disk_len = self.layout.disk_len();
+        let geometry = Geometry::of(disk_len);
+        let (disk_type, data_offset) = match self.layout.table() {
+            Some(_) => (ondisk::TYPE_DYNAMIC, HEADER_AT),
+            None => (ondisk::TYPE_FIXED, ondisk::NOWHERE),
+        };
+        let mut footer = ondisk::Footer {
+            cookie: ondisk::COOKIE,
+            features: ondisk::FEATURES.into(),
+            version: ondisk::VERSION.into(),
+            data_offset: data_offset.into(),
+            timestamp: self.params.created.to_vhd().into(),
+            creator: ondisk::CREATOR_HYPER_V,
+            creator_version: ondisk::CREATOR_VERSION.into(),
+            creator_os: ondisk::CREATOR_OS_WINDOWS,
+            original_size: disk_len.into(),
+            current_size: disk_len.into(),
+            cylinders: geometry.cylinders.into(),
+            heads: geometry.heads,
+            sectors: geometry.sectors,
+            disk_type: disk_type.into(),
+            id: *self.params.id.as_bytes(),
+            ..FromZeros::new_zeroed()
+        };
+        footer.checksum = footer.right_checksum();
+        footer
+    }
+}
+
+fn header(entries: usize) -> ondisk::Header {
+    let mut header = ondisk::Header {
+        cookie: ondisk::HEADER_COOKIE,
+        data_offset: ondisk::NOWHERE.into(),
+        table_offset: TABLE_AT.into(),
+        version: ondisk::VERSION.into(),
+        max_entries: (entries as u32).into(),
+        block_size: (BLOCK as u32).into(),
+        ..FromZeros::new_zeroed()
+    };
+    header.checksum = header.right_checksum();
+    header
+}
+
+impl<D: Disk> Disk for Writer<D> {
+    fn len(&self) -> u64 {
+        self.layout.disk_len()
+    }
+
+    /// A write into a block that the [`Layout`] does not have is [`Kind::Invalid`](crate::error::Kind::Invalid): a plan that
+    /// did not tell all.
+    fn write_at(&self, at: u64, data: &[u8]) -> Result<()> {
+        let mut at = range_within(at, data.len(), self.layout.disk_len())?.start;
+        let mut rest = data;
+        while !rest.is_empty() {
+            let (place, len) = self.layout.locate(at, rest.len())?;
+            let (piece, behind) = rest.split_at(len);
+            self.file.write_at(place, piece)?;
+            at += len as u64;
+            rest = behind;
+        }
+        Ok(())
+    }
+}

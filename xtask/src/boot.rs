@@ -1,0 +1,141 @@
+//! `cargo xtask boot`: assembles the boot programs in `templates/boot`.
+//!
+//! The results are checked in, so that building nanovhd needs no assembler; `--check` proves that they are what the
+//! sources give.
+
+use std::fs;
+use std::path::{Path, PathBuf};
+use std::process::Command;
+
+use nanovhd::error::{Context, Error, Kind, Result};
+
+/// A boot program: `<name>.asm` becomes `<name>.bin`.
+struct Program {
+    name: &'static str,
+    /// What the assembler cannot do: checks of the result, and fields that depend on all of it.
+    finish: fn(&mut [u8]) -> Result<()>,
+}
+
+const PROGRAMS: [Program; 3] = [
+    Program { name: "mbr", finish: |code| expect_len(code, 1..=440) },
+    Program { name: "ntfs", finish: |code| expect_len(code, 8192..=8192) },
+    Program { name: "standin", finish: seal },
+];
+
+/// Arguments of `cargo xtask boot`.
+#[derive(Debug, clap::Args)]
+pub(crate) struct Args {
+    /// Write nothing: fail if what is checked in is not what the sources give.
+    #[arg(long)]
+    check: bool,
+}
+
+pub(crate) fn run(args: &Args) -> crate::shell::Result<()> {
+    Ok(assemble_all(args.check)?)
+}
+
+/// Assembles all boot programs, and writes them or, with `check`, compares them with what is checked in.
+pub(crate) fn assemble_all(check: bool) -> Result<()> {
+    let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("../templates/boot");
+    for program in &PROGRAMS {
+        let path = folder.join(program.name).with_extension("bin");
+        let code = assemble(&folder, program).context(|| format!("{}.asm", program.name))?;
+        let context = || path.display().to_string();
+        if check {
+            let found = fs::read(&path).map_err(|e| Error::io("cannot read", e)).context(context)?;
+            compare(&found, &code).context(context)?;
+        } else {
+            fs::write(&path, &code).map_err(|e| Error::io("cannot write", e)).context(context)?;
+        }
+    }
+    Ok(())
+}
+
+fn compare(found: &[u8], assembled: &[u8]) -> Result<()> {
+    if found == assembled {
+        return Ok(());
+    }
+    let same = found.iter().zip(assembled).take_while(|(a, b)| a == b).count();
+    Err(Error::corrupt("not what its source gives")
+        .at(same as u64)
+        .found(format_args!("{} bytes", found.len()))
+        .allowed(format_args!("{} bytes as assembled", assembled.len()))
+        .hint("run `cargo xtask boot` and commit the result"))
+}
+
+fn assemble(folder: &Path, program: &Program) -> Result<Vec<u8>> {
+    let scratch = tempfile::tempdir().map_err(|e| Error::io("cannot make a temporary folder", e))?;
+    let output: PathBuf = scratch.path().join("code.bin");
+    // Includes are looked up in the working directory; a bare file name keeps paths out of any message.
+    let result = Command::new("nasm")
+        .current_dir(folder)
+        .args(["-f", "bin", "-w+error", "-o"])
+        .arg(&output)
+        .arg(format!("{}.asm", program.name))
+        .output()
+        .map_err(|e| Error::io("cannot run nasm", e).hint("install the package nasm"))?;
+    if !result.status.success() {
+        return Err(Error::invalid("nasm refuses it").found(String::from_utf8_lossy(&result.stderr).trim()));
+    }
+    let mut code = fs::read(&output).map_err(|e| Error::io("cannot read nasm's output", e))?;
+    (program.finish)(&mut code)?;
+    Ok(code)
+}
+
+fn expect_len(code: &[u8], allowed: std::ops::RangeInclusive<usize>) -> Result<()> {
+    if allowed.contains(&code.len()) {
+        return Ok(());
+    }
+    let allowed = format!("{} to {} bytes", allowed.start(), allowed.end());
+    Err(Error::new(Kind::NoSpace, "code size").found(code.len()).allowed(allowed))
+}
+
+/// Puts the CRC-32 of the whole stand-in BOOTMGR, with the field itself zero, where its header wants it.
+fn seal(code: &mut [u8]) -> Result<()> {
+    const MAGIC: usize = 4;
+    const LENGTH: usize = 8;
+    const CRC: usize = 12;
+    let field = |at: usize| code.get(at..at + 4).map(|bytes| [bytes[0], bytes[1], bytes[2], bytes[3]]);
+    let len = u32::try_from(code.len()).ok().map(u32::to_le_bytes);
+    if field(MAGIC) != Some(*b"NVSI") || field(LENGTH) != len || field(CRC) != Some([0; 4]) {
+        return Err(Error::corrupt("stand-in header: not magic, file length and a zero checksum").at(MAGIC as u64));
+    }
+    let crc = crc32(code);
+    code[CRC..CRC + 4].copy_from_slice(&crc.to_le_bytes());
+    Ok(())
+}
+
+/// CRC-32 as in zip files: reflected polynomial 0xEDB88320, inverted before and after.
+fn crc32(bytes: &[u8]) -> u32 {
+    !bytes.iter().fold(u32::MAX, |crc, byte| {
+        (0..8).fold(crc ^ u32::from(*byte), |crc, _| (crc >> 1) ^ (0xEDB8_8320 * (crc & 1)))
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn crc_is_the_common_one() {
+        assert_eq!(crc32(b"123456789"), 0xCBF4_3926);
+    }
+
+    #[test]
+    fn seals_only_what_has_the_header() {
+        let mut code = *b"\xE9..\0NVSI\x12\0\0\0\0\0\0\0xy";
+        seal(&mut code).unwrap();
+        let mut unsealed = code;
+        unsealed[12..16].fill(0);
+        assert_eq!(code[12..16], crc32(&unsealed).to_le_bytes());
+        assert!(seal(&mut code).is_err(), "sealed twice");
+        assert!(seal(&mut code[..10]).is_err());
+    }
+
+    #[test]
+    fn names_the_first_difference() {
+        let error = compare(b"abX", b"abcd").unwrap_err().to_string();
+        assert!(error.contains("(at offset 0x2)"), "{error}");
+        assert!(compare(b"ab", b"ab").is_ok());
+    }
+}
