@@ -2,5 +2,7 @@
 
 mod bcd;
 mod hive;
+mod lzms;
 mod support;
 mod vhd;
+mod wim;
