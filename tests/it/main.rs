@@ -1,3 +1,4 @@
 //! The integration tests: the library and the program against tools that other people wrote.
 
+mod ntfs;
 mod support;
