@@ -3,6 +3,7 @@
 mod bcd;
 mod hive;
 mod lzms;
+mod ntfs;
 mod support;
 mod vhd;
 mod wim;

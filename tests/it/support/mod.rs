@@ -1,3 +1,6 @@
 //! What several areas share.
 
+pub(crate) mod blobs;
+pub(crate) mod ntfs_check;
+pub(crate) mod random_tree;
 pub(crate) mod tools;

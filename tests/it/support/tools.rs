@@ -73,3 +73,9 @@ fn skip(reason: &str) {
 pub(crate) fn text(path: &Path) -> &str {
     path.to_str().expect("a path that is text")
 }
+
+/// The contents of an `.xz` file of that folder. `None` as for [`testdata`].
+pub(crate) fn windows_file(file: impl AsRef<Path>) -> Option<Vec<u8>> {
+    let tools = Tools::find(&["xz"])?;
+    Some(tools.run_for_bytes("xz", &["-dc", text(&testdata(file)?)]))
+}
