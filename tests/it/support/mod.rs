@@ -1,3 +1,5 @@
 //! What several areas share.
 
+pub(crate) mod qemu;
 pub(crate) mod tools;
+pub(crate) mod volume;
