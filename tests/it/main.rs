@@ -1,6 +1,7 @@
 //! The integration tests: the library and the program against tools that other people wrote.
 
 mod bcd;
+mod boot;
 mod hive;
 mod lzms;
 mod ntfs;

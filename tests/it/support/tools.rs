@@ -22,8 +22,7 @@ impl Tools {
             return Some(Self(found));
         }
         let missing: Vec<_> = names.iter().filter(|name| find(name).is_none()).collect();
-        assert!(env::var_os(REQUIRE_TOOLS).is_none(), "missing tools, and {REQUIRE_TOOLS} is set: {missing:?}");
-        skip(&format!("missing tools {missing:?}"));
+        unavailable(&format!("missing tools {missing:?}"));
         None
     }
 
@@ -61,6 +60,12 @@ pub(crate) fn testdata(file: impl AsRef<Path>) -> Option<PathBuf> {
     let path = Path::new(&folder).join(file);
     assert!(path.is_file(), "{} is missing", path.display());
     Some(path)
+}
+
+/// Says that a test is skipped because this machine lacks something, unless it is known to have everything.
+pub(crate) fn unavailable(what: &str) {
+    assert!(env::var_os(REQUIRE_TOOLS).is_none(), "{what}, and {REQUIRE_TOOLS} is set");
+    skip(what);
 }
 
 /// Past the capture of the test harness, which shows only what failed.
