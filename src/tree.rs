@@ -270,6 +270,11 @@ pub trait BlobStore: Send + Sync {
     /// Where the blob lies in the store: blobs are cheapest to read in ascending order of this.
     fn position(&self, blob: BlobId) -> u64;
 
+    /// The blob's SHA-1, if the store knows it without reading the blob.
+    fn sha1(&self, _blob: BlobId) -> Option<[u8; 20]> {
+        None
+    }
+
     /// Gives each of the `wanted` blobs (without duplicates) to `sink`, once, verified: it returns `Ok` only if all of them
     /// were whole.
     fn stream(&self, wanted: &[BlobId], threads: NonZeroUsize, sink: &dyn BlobSink) -> Result<(), BlobError>;
@@ -337,6 +342,11 @@ impl Tree {
     /// All stores, by [`StoreId::index`].
     pub fn stores(&self) -> &[Arc<dyn BlobStore>] {
         &self.stores
+    }
+
+    /// The ids of all stores, in their order.
+    pub fn store_ids(&self) -> impl Iterator<Item = StoreId> + use<> {
+        (0..self.stores.len() as u16).map(StoreId)
     }
 
     /// Makes a store's blobs known to this tree.
