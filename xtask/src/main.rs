@@ -34,6 +34,12 @@ enum Task {
     },
     /// Measure the release build against mkntfs and wimlib.
     Bench(bench::Args),
+    /// Run a part of the way alone, for the benchmark.
+    #[command(hide = true)]
+    BenchPart {
+        #[command(subcommand)]
+        part: bench::parts::Part,
+    },
 }
 
 fn main() -> ExitCode {
@@ -42,6 +48,7 @@ fn main() -> ExitCode {
         Task::Tidy => tidy::run(),
         Task::Boot { check } => boot::run(check).map_err(Into::into),
         Task::Bench(args) => bench::run(&args),
+        Task::BenchPart { part } => bench::parts::run(&part),
     };
     match result {
         Ok(()) => ExitCode::SUCCESS,
