@@ -2,9 +2,12 @@
 
 mod bcd;
 mod boot;
+mod flips;
 mod hive;
 mod lzms;
 mod ntfs;
+mod spine;
 mod support;
+mod trouble;
 mod vhd;
 mod wim;

@@ -171,10 +171,7 @@ fn random_trees_with_large_sectors() {
 
 #[test]
 fn the_check_reads_what_windows_writes() {
-    for (file, expected) in [
-        ("ntfs/windows10-formatted-10MB.img.xz", 0),
-        ("ntfs/windows10-lastaccess.ntfs.xz", 0),
-    ] {
+    for (file, expected) in [("ntfs/windows10-formatted-10MB.img.xz", 0), ("ntfs/windows10-lastaccess.ntfs.xz", 0)] {
         let Some(bytes) = crate::support::tools::windows_file(file) else { return };
         let volume = ntfs_check::check(&bytes);
         println!("{:#?}", volume.problems);

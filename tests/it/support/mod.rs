@@ -2,6 +2,7 @@
 
 pub(crate) mod blobs;
 pub(crate) mod ntfs_check;
+pub(crate) mod program;
 pub(crate) mod qemu;
 pub(crate) mod random_tree;
 pub(crate) mod tools;
