@@ -28,7 +28,8 @@
 //! * At last a filter turns the absolute targets of x86 code back into relative ones ([`x86`]).
 //!
 //! Microsoft has not published the format; the facts are those of wimlib's documentation of its decompressor. The decoder was
-//! compared with wimlib's, chunk by chunk. It is as lenient: unused bits between the two streams do not matter.
+//! compared with wimlib's, chunk by chunk, also on damaged chunks: both give the same bytes or both refuse, but that wimlib
+//! reads zeros where the input has run out, and this one then refuses ([`bits`]).
 
 mod bits;
 mod delta;
