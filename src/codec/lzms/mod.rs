@@ -19,17 +19,17 @@
 //! ```
 //!
 //! * A decision's probability is that of the last 64 bits decided in its context; the context is the last 4 (match?), 5
-//!   (delta?) or 6 bits decided of this kind ([`bits`]).
+//!   (delta?) or 6 bits decided of this kind (`bits`).
 //! * A Huffman code starts with all symbols equally frequent and is rebuilt after every 1024 symbols (lengths and powers:
-//!   512); then the frequencies are halved ([`huffman`]). Offset codes have as many symbols as the chunk's length needs.
+//!   512); then the frequencies are halved (`huffman`). Offset codes have as many symbols as the chunk's length needs.
 //! * An LZ match copies from an offset. A delta match (span 2^power, offset a multiple of it) adds up differences; it is for
-//!   tables and pictures ([`delta`]).
-//! * Each kind of match remembers its latest sources ([`Recent`]).
-//! * At last a filter turns the absolute targets of x86 code back into relative ones ([`x86`]).
+//!   tables and pictures (`delta`).
+//! * Each kind of match remembers its latest sources (`Recent`).
+//! * At last a filter turns the absolute targets of x86 code back into relative ones (`x86`).
 //!
 //! Microsoft has not published the format; the facts are those of wimlib's documentation of its decompressor. The decoder was
 //! compared with wimlib's, chunk by chunk, also on damaged chunks: both give the same bytes or both refuse, but that wimlib
-//! reads zeros where the input has run out, and this one then refuses ([`bits`]).
+//! reads zeros where the input has run out, and this one then refuses (`bits`).
 
 mod bits;
 mod delta;
