@@ -66,7 +66,8 @@ impl Decoder {
                 }
                 _ => return Err(Damaged("a block of an unknown type")),
             }
-            if bits.ran_out || bits.taken(self.stream.len()) > 8 * input.len() {
+            let whole_units = input.len() / 2;
+            if kind != BLOCK_UNCOMPRESSED && (bits.ran_out || bits.taken(self.stream.len()) > 16 * whole_units) {
                 return Err(TOO_SHORT);
             }
             at += size;
@@ -245,19 +246,13 @@ impl Codes {
         let mut entry = self.main.entry(local.buffer);
         while at < fast_end {
             if entry & LITERAL != 0 {
-                output[at] = (entry >> VALUE_SHIFT) as u8;
-                at += 1;
-                local.skip(entry);
+                local.literal(entry, output, &mut at);
                 entry = self.main.entry(local.buffer);
                 if entry & LITERAL != 0 {
-                    output[at] = (entry >> VALUE_SHIFT) as u8;
-                    at += 1;
-                    local.skip(entry);
+                    local.literal(entry, output, &mut at);
                     entry = self.main.entry(local.buffer);
                     if entry & LITERAL != 0 {
-                        output[at] = (entry >> VALUE_SHIFT) as u8;
-                        at += 1;
-                        local.skip(entry);
+                        local.literal(entry, output, &mut at);
                         local.refill();
                         entry = self.main.entry(local.buffer);
                         continue;
@@ -268,9 +263,7 @@ impl Codes {
             if entry & LENGTH_MASK == 0 {
                 entry = self.main.long(local.buffer, payloads)?;
                 if entry & LITERAL != 0 {
-                    output[at] = (entry >> VALUE_SHIFT) as u8;
-                    at += 1;
-                    local.skip(entry);
+                    local.literal(entry, output, &mut at);
                     local.refill();
                     entry = self.main.entry(local.buffer);
                     continue;
@@ -280,12 +273,7 @@ impl Codes {
             let (offset, length) = self.read_match::<WITH_ALIGNED>(&mut local, &mut offsets, entry)?;
             local.refill();
             entry = self.main.entry(local.buffer);
-            if offset > at {
-                return Err(TOO_FAR);
-            }
-            if length > place.end - at {
-                return Err(TOO_LONG);
-            }
+            check_match(at, place.end, offset, length)?;
             copy::overshooting(output, at, offset, length);
             at += length;
         }
@@ -310,19 +298,13 @@ impl Codes {
             if entry & LENGTH_MASK == 0 {
                 entry = self.main.long(bits.buffer, payloads)?;
             }
-            bits.skip(entry);
             if entry & LITERAL != 0 {
-                output[at] = (entry >> VALUE_SHIFT) as u8;
-                at += 1;
+                bits.literal(entry, output, &mut at);
                 continue;
             }
+            bits.skip(entry);
             let (offset, length) = self.read_match::<WITH_ALIGNED>(bits, recent, entry)?;
-            if offset > at {
-                return Err(TOO_FAR);
-            }
-            if length > place.end - at {
-                return Err(TOO_LONG);
-            }
+            check_match(at, place.end, offset, length)?;
             copy::exact(output, at, offset, length);
             at += length;
         }
@@ -370,6 +352,17 @@ impl Codes {
                 [offset, select_unpredictable(slot == 1, first, second), select_unpredictable(slot == 2, first, third)];
         }
         Ok((offset as usize, length))
+    }
+}
+
+#[inline(always)]
+fn check_match(at: usize, end: usize, offset: usize, length: usize) -> Result<(), Damaged> {
+    if offset > at {
+        Err(TOO_FAR)
+    } else if length > end - at {
+        Err(TOO_LONG)
+    } else {
+        Ok(())
     }
 }
 
@@ -455,6 +448,14 @@ impl<'a> Bits<'a> {
             None => self.ran_out = true,
         }
         self.count |= 56;
+    }
+
+    /// Takes a literal and appends it to the output.
+    #[inline(always)]
+    fn literal(&mut self, entry: u32, output: &mut [u8], at: &mut usize) {
+        output[*at] = (entry >> VALUE_SHIFT) as u8;
+        *at += 1;
+        self.skip(entry);
     }
 
     /// Takes as many bits as the low bits of `entry` say.

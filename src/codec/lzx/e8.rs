@@ -62,6 +62,6 @@ fn translate(data: &mut [u8], change: impl Fn(i32, i32) -> Option<i32>) {
 #[inline(always)]
 fn opcodes(word: u64) -> u64 {
     const ONES: u64 = u64::MAX / 0xFF;
-    let zero_where_equal = word ^ ONES * OPCODE as u64;
+    let zero_where_equal = word ^ (ONES * OPCODE as u64);
     zero_where_equal.wrapping_sub(ONES) & !zero_where_equal & ONES << 7
 }

@@ -21,6 +21,8 @@
 mod decode;
 mod e8;
 mod encode;
+#[cfg(test)]
+mod tests;
 
 pub use decode::Decoder;
 pub use encode::Encoder;

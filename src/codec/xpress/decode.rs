@@ -75,19 +75,13 @@ impl Decoder {
         let mut entry = code.entry(local.buffer);
         while at < fast_end {
             if entry & LITERAL != 0 {
-                output[at] = (entry >> VALUE_SHIFT) as u8;
-                at += 1;
-                local.skip(entry);
+                local.literal(entry, output, &mut at);
                 entry = code.entry(local.buffer);
                 if entry & LITERAL != 0 {
-                    output[at] = (entry >> VALUE_SHIFT) as u8;
-                    at += 1;
-                    local.skip(entry);
+                    local.literal(entry, output, &mut at);
                     entry = code.entry(local.buffer);
                     if entry & LITERAL != 0 {
-                        output[at] = (entry >> VALUE_SHIFT) as u8;
-                        at += 1;
-                        local.skip(entry);
+                        local.literal(entry, output, &mut at);
                         local.refill();
                         entry = code.entry(local.buffer);
                         continue;
@@ -98,9 +92,7 @@ impl Decoder {
             if entry & LENGTH_MASK == 0 {
                 entry = code.long(local.buffer, &PAYLOADS)?;
                 if entry & LITERAL != 0 {
-                    output[at] = (entry >> VALUE_SHIFT) as u8;
-                    at += 1;
-                    local.skip(entry);
+                    local.literal(entry, output, &mut at);
                     local.refill();
                     entry = code.entry(local.buffer);
                     continue;
@@ -143,12 +135,11 @@ impl Decoder {
             if entry & LENGTH_MASK == 0 {
                 entry = self.code.long(bits.buffer, &PAYLOADS)?;
             }
-            bits.skip(entry);
             if entry & LITERAL != 0 {
-                output[at] = (entry >> VALUE_SHIFT) as u8;
-                at += 1;
+                bits.literal(entry, output, &mut at);
                 continue;
             }
+            bits.skip(entry);
             let header = (entry >> VALUE_SHIFT) as usize & 0xF;
             let length = if header == LONG_LENGTH { bits.long_length()? } else { header + MIN_MATCH };
             let offset = bits.offset(entry);
@@ -206,6 +197,15 @@ impl Bits<'_> {
         self.count |= 48;
     }
 
+    /// Takes a literal and appends it to the output.
+    #[inline(always)]
+    fn literal(&mut self, entry: u32, output: &mut [u8], at: &mut usize) {
+        output[*at] = (entry >> VALUE_SHIFT) as u8;
+        *at += 1;
+        self.skip(entry);
+    }
+
+    /// Takes as many bits as the low bits of `entry` say.
     #[inline(always)]
     fn skip(&mut self, entry: u32) {
         self.buffer <<= entry & LENGTH_MASK;
@@ -243,7 +243,8 @@ impl Bits<'_> {
 
     /// Whether more bits were taken than there are.
     fn overran(&self) -> bool {
-        self.missing > (self.count & LENGTH_MASK) as usize / 8
+        let units = (self.count & LENGTH_MASK) as usize / 16;
+        self.missing.div_ceil(2) > units
     }
 }
 
