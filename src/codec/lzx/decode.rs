@@ -227,8 +227,8 @@ impl Codes {
         self.length.build(&self.length_lengths, &PLAIN_PAYLOADS)
     }
 
-    #[inline(never)]
     /// Decodes symbols until `place` of `output` is filled. Matches may reach back to the start of `output`.
+    #[inline(never)] // each of the two kinds gets the registers to itself
     fn decode<const WITH_ALIGNED: bool>(
         &self,
         bits: &mut Bits<'_>,
@@ -236,8 +236,9 @@ impl Codes {
         output: &mut [u8],
         place: std::ops::Range<usize>,
     ) -> Result<(), Damaged> {
-        // As much must be left for the fast loop: three literals in the block, the longest match in the output.
-        let fast_end = (place.end.saturating_sub(3)).min(output.len().saturating_sub(MAX_MATCH + copy::OVERSHOOT));
+        // As much must be left for a turn of the fast loop: three literals in the block, two and the longest match in the output.
+        let room = 2 + MAX_MATCH + copy::OVERSHOOT;
+        let fast_end = place.end.saturating_sub(3).min(output.len().saturating_sub(room));
         let payloads = if WITH_ALIGNED { &ALIGNED_PAYLOADS } else { &VERBATIM_PAYLOADS };
         let mut local = *bits;
         let mut offsets = *recent;
@@ -282,6 +283,7 @@ impl Codes {
         self.decode_carefully::<WITH_ALIGNED>(bits, recent, output, at..place.end)
     }
 
+    /// The same one symbol at a time, writing nothing past the end of `place`.
     #[inline(never)]
     fn decode_carefully<const WITH_ALIGNED: bool>(
         &self,

@@ -25,8 +25,8 @@ static PAYLOADS: [u32; SYMBOLS] = {
     payloads
 };
 
-/// Output that must be left for the fast loop: three literals, or the longest match without length bytes.
-const FAST_OUTPUT: usize = LONG_LENGTH + MIN_MATCH + copy::OVERSHOOT;
+/// Output that must be left for a turn of the fast loop: two literals and the longest match without length bytes.
+const FAST_OUTPUT: usize = 2 + LONG_LENGTH - 1 + MIN_MATCH + copy::OVERSHOOT;
 
 const TOO_FAR: Damaged = Damaged("a match that starts before the output");
 const TOO_LONG: Damaged = Damaged("a match that passes the end of the output");
