@@ -44,6 +44,7 @@ pub use info::Summary;
 pub use metadata::{Notes, Volume};
 pub use resource::Compression;
 pub use store::Sha1Hash;
+pub use table::PartId;
 pub use write::{Options, Written, write};
 pub use xml::{ImageInfo, Version};
 
