@@ -46,6 +46,7 @@ pub use metadata::{Notes, Volume};
 pub use part_id::PartId;
 pub use resource::Compression;
 pub use store::Sha1Hash;
+pub use table::PartId;
 pub use write::{Options, Written, write};
 pub use xml::{ImageInfo, Version};
 
