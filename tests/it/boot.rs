@@ -2,7 +2,7 @@
 
 use std::fs::{self, File};
 use std::io::Write;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
 use nanovhd::format::mbr::Mbr;
 
@@ -69,8 +69,58 @@ fn simple(tools: &Tools, cluster: usize, bootmgr: &[u8]) -> (Disk, usize) {
     (volume.into_disk(), number)
 }
 
-fn write_small(folder: &Path, names: impl Iterator<Item = String>) {
-    names.for_each(|name| fs::write(folder.join(name), "").expect("a file"));
+/// Files of equal length that fill a volume to the last cluster.
+struct Pieces {
+    folder: PathBuf,
+    count: usize,
+}
+
+impl Pieces {
+    fn fill(folder: &Path, len: usize) -> Self {
+        let rest = folder.join("rest");
+        fs::write(&rest, "").expect("a file");
+        let mut pieces = Self { folder: folder.join("pieces"), count: 0 };
+        fs::create_dir(&pieces.folder).expect("a folder");
+        let content = vec![0x78; len];
+        while fs::write(pieces.path(pieces.count), &content).is_ok() {
+            pieces.count += 1;
+        }
+        // What is left may be too little for a piece, or lack a FILE record for one.
+        let mut rest = File::create(rest).expect("the empty file");
+        while rest.write_all(&content).is_ok() {}
+        while rest.write_all(&[0x78; 512]).is_ok() {}
+        pieces
+    }
+
+    fn path(&self, number: usize) -> PathBuf {
+        self.folder.join(number.to_string())
+    }
+
+    fn remove(&self, number: usize) {
+        fs::remove_file(self.path(number)).expect("a piece to remove");
+    }
+
+    /// Makes gaps of mostly one piece and calls `each` after every one. Which pieces go looks random, because ntfs-3g fills a
+    /// volume from several places by turns: every other one would leave no gaps in some, and nothing else in others.
+    fn remove_some(&self, mut each: impl FnMut()) {
+        for number in (0..self.count).filter(|number| is_gap(*number)) {
+            self.remove(number);
+            each();
+        }
+    }
+
+    /// Makes room for `wanted` pieces in gaps far apart.
+    fn remove_evenly(&self, wanted: usize) {
+        assert!(self.count / wanted > 10, "{wanted} of {} are not far apart", self.count);
+        (0..wanted).for_each(|n| self.remove(n * self.count / wanted));
+    }
+}
+
+/// One number of four.
+fn is_gap(number: usize) -> bool {
+    let mixed = (number as u64 + 1).wrapping_mul(0x9E37_79B9_7F4A_7C15);
+    let mixed = (mixed ^ (mixed >> 30)).wrapping_mul(0xBF58_476D_1CE4_E5B9);
+    (mixed ^ (mixed >> 27)).wrapping_mul(0x94D0_49BB_1331_11EB) >> 62 == 0
 }
 
 /// How many runs ntfsinfo counted.
@@ -141,21 +191,21 @@ fn starts_a_resident_bootmgr() {
     let program = [
         &[
             0x0E, 0x1F,       // push cs; pop ds
-            0xBE, 0x10, 0x00, // mov si, text
+            0xBE, 0x12, 0x00, // mov si, text
             0xBA, 0xF8, 0x03, // mov dx, 3F8h
             0xAC,             // next: lodsb
-            0xEE,             // out dx, al
             0x84, 0xC0,       // test al, al
-            0x75, 0xFA,       // jnz next
-            0xEB, 0xFE,       // jmp $
+            0x74, 0x03,       // jz end
+            0xEE,             // out dx, al
+            0xEB, 0xF8,       // jmp next
+            0xEB, 0xFE,       // end: jmp end
         ][..],
         b"nanovhd: boot chain ok\n\0",
     ]
     .concat();
     let (mut disk, number) = simple(&tools, 4096, &program);
     assert_eq!(disk.attribute(number, DATA)[8], 0, "resident");
-    let outcome = boot(&disk);
-    assert!(outcome.serial.starts_with("nanovhd: boot chain ok\n"), "{outcome:#?}");
+    assert_starts(&disk);
 }
 
 /// What lies behind the initialized size is garbage on the disk and zero to a reader.
@@ -176,32 +226,33 @@ fn zeroes_what_was_never_written() {
     assert_starts(&disk);
 }
 
-/// Fills the volume, frees every other piece and makes files: their records go where $MFT finds room.
+/// Fills the volume, frees some pieces and makes files: their records go where $MFT finds room.
 ///
-/// BOOTMGR's record is the last one that a full volume had room for, in the last pieces.
+/// BOOTMGR's record is the last one that there was room for.
 #[test]
 fn reads_a_fragmented_mft() {
     let Some(tools) = tools() else { return };
-    for (cluster, piece) in [(4096, 16_384), (512, 16_384)] {
+    for (cluster, piece) in [(512, 4096), (4096, 16_384)] {
         let volume = Volume::format(&tools, cluster, 48 * MIB, &[]);
         let filled = volume.mounted(|root| {
-            let (fill, small) = (root.join("fill"), root.join("small"));
-            fs::create_dir(&fill).expect("a folder");
+            let small = root.join("small");
             fs::create_dir(&small).expect("a folder");
-            let piece = vec![0x78; piece];
-            let pieces = (0..).find(|n| fs::write(fill.join(n.to_string()), &piece).is_err()).expect("a full volume");
-            let mut names = 0..;
-            for n in (1..pieces).step_by(2).take(600) {
-                fs::remove_file(fill.join(n.to_string())).expect("a file to remove");
-                let full = names.find(|name| File::create(small.join(name.to_string())).is_err());
-                full.expect("the room of one piece for records");
-            }
-            // Files keep their records until here, so this one's is among the last.
-            let last = (0..names.start).rev().map(|name| small.join(name.to_string())).find(|path| path.exists());
+            let pieces = Pieces::fill(root, piece);
+            let path = |name: usize| small.join(name.to_string());
+            let (mut name, mut last) = (0, None);
+            pieces.remove_some(|| {
+                let first = name;
+                while File::create(path(name)).is_ok() {
+                    name += 1;
+                }
+                // One takes the record of the piece; more have new ones.
+                if name > first + 2 {
+                    last = Some(path(name - 1));
+                }
+                name += 1;
+            });
             fs::rename(last.expect("a file"), root.join("bootmgr")).expect("a free name");
-            for n in (0..pieces).step_by(2).skip(100).take(40) {
-                fs::remove_file(fill.join(n.to_string())).expect("a file to remove");
-            }
+            (0..pieces.count).filter(|number| !is_gap(*number)).take(60).for_each(|number| pieces.remove(number));
             let mut bootmgr = File::options().write(true).open(root.join("bootmgr")).expect("the empty file");
             bootmgr.write_all(STAND_IN).expect("room for it");
         });
@@ -210,7 +261,7 @@ fn reads_a_fragmented_mft() {
         }
         let mft = volume.info(&["-i", "0"]);
         let segments = segments(&mft, "$DATA");
-        assert!(runs(&mft) > 100 && segments.len() > 1, "not fragmented: {} runs, {segments:?}", runs(&mft));
+        assert!(runs(&mft) > 100 && segments.len() > 1, "{cluster}: {} runs, {segments:?}", runs(&mft));
         assert!(mft.contains("Dumping attribute $ATTRIBUTE_LIST"), "no attribute list");
         let vcn = (volume.record_number("bootmgr") * 1024 / cluster) as u64;
         assert!(vcn >= segments[1], "BOOTMGR's record, at VCN {vcn}, is not in a later segment: {segments:?}");
@@ -218,62 +269,66 @@ fn reads_a_fragmented_mft() {
     }
 }
 
-/// 20,000 names, and files with data among them, so that the index lies in hundreds of pieces and needs an attribute list.
-/// Then whole blocks of it are given up again.
+/// 20,000 names whose index grows into the gaps of a volume that was full: it lies in hundreds of pieces and needs an
+/// attribute list. Then whole blocks of it are given up again.
 #[test]
 fn searches_a_large_root_directory() {
     let Some(tools) = tools() else { return };
     for cluster in [512, 4096] {
-        let volume = Volume::format(&tools, cluster, 128 * MIB, &[]);
+        let volume = Volume::format(&tools, cluster, 96 * MIB, &[]);
         let filled = volume.mounted(|root| {
-            for group in 0..200 {
-                let name = |n| format!("{:05} {}", (group * 100 + n) * 7919 % 20_000, "a name of some length");
-                write_small(root, (0..50).map(name));
-                fs::write(root.join(format!("data {group}")), [0x78; 20_000]).expect("a file with clusters");
-                write_small(root, (50..100).map(name));
-                if group == 120 {
-                    fs::write(root.join("bootmgr"), STAND_IN).expect("BOOTMGR");
+            let name = |n: usize| format!("{:05} a name of some length", n * 7919 % 20_000);
+            let fill = root.join("fill");
+            fs::create_dir(&fill).expect("a folder");
+            (0..20_000).for_each(|n| fs::write(fill.join(name(n)), "").expect("a file"));
+            fs::write(fill.join("bootmgr"), STAND_IN).expect("BOOTMGR");
+            let mut big = File::create(fill.join("big")).expect("a file");
+            while big.write_all(&[0x78; 1 << 16]).is_ok() {}
+            big.set_len(big.metadata().expect("its length").len() - 40 * MIB).expect("a shorter file");
+            drop(big);
+            Pieces::fill(root, 4096).remove_some(|| ());
+
+            for n in 0..20_000 {
+                fs::rename(fill.join(name(n)), root.join(name(n))).expect("room for a name");
+                if n == 15_000 {
+                    fs::rename(fill.join("bootmgr"), root.join("bootmgr")).expect("room for a name");
                 }
             }
             for n in 3000..6000 {
-                let name = format!("{n:05} a name of some length");
-                fs::remove_file(root.join(name)).expect("a file to remove");
+                fs::remove_file(root.join(format!("{n:05} a name of some length"))).expect("a file to remove");
             }
-            write_small(root, (0..3000).map(|n| format!("z{n}")));
         });
         if filled.is_none() {
             return;
         }
         let info = volume.info(&["-i", "5"]);
-        assert!(runs(&info) > 20, "the index is in {} runs", runs(&info));
-        if cluster == 512 {
-            assert!(info.contains("Dumping attribute $ATTRIBUTE_LIST"), "no attribute list");
-        }
+        let segments = segments(&info, "$INDEX_ALLOCATION");
+        assert!(runs(&info) > 200 && segments.len() > 1, "not fragmented: {} runs, {segments:?}", runs(&info));
         assert_starts(&volume.into_disk());
     }
 }
 
-/// Two files that grow by turns. The longer one needs several records for its runs, which only a list can name.
+/// In the gaps of a volume that was full. The longer one needs several records for its runs, which only a list can name.
 #[test]
 fn loads_a_fragmented_bootmgr() {
     let Some(tools) = tools() else { return };
-    for (cluster, len, listed) in [(512, STAND_IN.len(), true), (512, 413_690, true), (4096, 413_690, false)] {
-        let volume = Volume::format(&tools, cluster, 32 * MIB, &[]);
-        let program = if len == STAND_IN.len() { STAND_IN.to_vec() } else { stand_in(len) };
+    for (cluster, len, several) in [(512, STAND_IN.len(), false), (512, 413_690, true), (4096, 413_690, false)] {
+        let volume = Volume::format(&tools, cluster, 24 * MIB, &[]);
         let filled = volume.mounted(|root| {
+            let piece = cluster.max(1024); // less would be resident
+            Pieces::fill(root, piece).remove_evenly(2 * len / piece);
+            // ntfs-3g refuses to spread one write over such gaps.
             let mut bootmgr = File::create(root.join("BOOTMGR")).expect("BOOTMGR");
-            let mut other = File::create(root.join("other")).expect("a file");
-            for piece in program.chunks(cluster) {
-                bootmgr.write_all(piece).and_then(|()| bootmgr.sync_all()).expect("a piece of BOOTMGR");
-                other.write_all(&vec![0x78; cluster]).and_then(|()| other.sync_all()).expect("a piece of the other");
-            }
+            stand_in(len).chunks(cluster).for_each(|chunk| bootmgr.write_all(chunk).expect("room for it"));
         });
         if filled.is_none() {
             return;
         }
         let info = volume.info(&["-F", "BOOTMGR"]);
-        assert!(runs(&info) >= 50, "{} runs", runs(&info));
-        assert_eq!(info.contains("Dumping attribute $ATTRIBUTE_LIST"), listed, "{info}");
+        let segments = segments(&info, "$DATA");
+        assert!(runs(&info) >= 50, "{cluster}, {len}: {} runs", runs(&info));
+        assert_eq!(segments.len() > 1, several, "{segments:?}");
+        assert_eq!(info.contains("Dumping attribute $ATTRIBUTE_LIST"), several, "{info}");
         assert_starts(&volume.into_disk());
     }
 }
@@ -367,8 +422,11 @@ fn says_what_is_wrong_with_the_directory() {
 
     let runs = disk.attribute(ROOT, INDEX_ALLOCATION);
     let at = usize::from(runs[0x20]);
-    assert_eq!(runs[at], 0x11, "one run of one byte each");
-    let block = usize::from(runs[at + 2]) * 4096;
+    let block = match runs[at] {
+        0x11 => usize::from(runs[at + 2]) * 4096,
+        0x21 => usize::from(u16::from_le_bytes([runs[at + 2], runs[at + 3]])) * 4096,
+        sizes => panic!("a run with integers of sizes {sizes:#x}"),
+    };
     assert!(disk.volume[block..].starts_with(b"INDX"), "the index block");
     let mut with = |message, offset: usize, value: u8| {
         let mut disk = disk.clone();
