@@ -11,6 +11,7 @@ use crate::support::tools::Tools;
 use crate::support::volume::{Disk, Volume, u32_at};
 
 const MIB: u64 = 1 << 20;
+const ATTRIBUTE_LIST: u32 = 0x20;
 const DATA: u32 = 0x80;
 const INDEX_ROOT: u32 = 0x90;
 const INDEX_ALLOCATION: u32 = 0xA0;
@@ -136,6 +137,12 @@ fn segments(info: &str, attribute: &str) -> Vec<u64> {
     parts.filter_map(number).collect()
 }
 
+/// The LCN of the first run of a run list.
+fn first_cluster(runs: &[u8]) -> usize {
+    let (length, distance) = (usize::from(runs[0] & 15), usize::from(runs[0] >> 4));
+    runs[1 + length..][..distance].iter().rev().fold(0, |lcn, byte| lcn << 8 | usize::from(*byte))
+}
+
 #[test]
 fn hands_over_what_bootmgr_expects() {
     let Some(tools) = tools() else { return };
@@ -229,43 +236,46 @@ fn zeroes_what_was_never_written() {
 /// Fills the volume, frees some pieces and makes files: their records go where $MFT finds room.
 ///
 /// BOOTMGR's record is the last one that there was room for.
+fn with_fragmented_mft(tools: &Tools, cluster: usize, piece: usize) -> Option<Disk> {
+    let volume = Volume::format(tools, cluster, 48 * MIB, &[]);
+    let filled = volume.mounted(|root| {
+        let small = root.join("small");
+        fs::create_dir(&small).expect("a folder");
+        let pieces = Pieces::fill(root, piece);
+        let path = |name: usize| small.join(name.to_string());
+        let (mut name, mut last) = (0, None);
+        pieces.remove_some(|| {
+            let first = name;
+            while File::create(path(name)).is_ok() {
+                name += 1;
+            }
+            // One takes the record of the piece; more have new ones.
+            if name > first + 2 {
+                last = Some(path(name - 1));
+            }
+            name += 1;
+        });
+        fs::rename(last.expect("a file"), root.join("bootmgr")).expect("a free name");
+        (0..pieces.count).filter(|number| !is_gap(*number)).take(60).for_each(|number| pieces.remove(number));
+        let mut bootmgr = File::options().write(true).open(root.join("bootmgr")).expect("the empty file");
+        bootmgr.write_all(STAND_IN).expect("room for it");
+    });
+    filled?;
+    let mft = volume.info(&["-i", "0"]);
+    let segments = segments(&mft, "$DATA");
+    assert!(runs(&mft) > 100 && segments.len() > 1, "{cluster}: {} runs, {segments:?}", runs(&mft));
+    assert!(mft.contains("Dumping attribute $ATTRIBUTE_LIST"), "no attribute list");
+    let vcn = (volume.record_number("bootmgr") * 1024 / cluster) as u64;
+    assert!(vcn >= segments[1], "BOOTMGR's record, at VCN {vcn}, is not in a later segment: {segments:?}");
+    Some(volume.into_disk())
+}
+
 #[test]
 fn reads_a_fragmented_mft() {
     let Some(tools) = tools() else { return };
     for (cluster, piece) in [(512, 4096), (4096, 16_384)] {
-        let volume = Volume::format(&tools, cluster, 48 * MIB, &[]);
-        let filled = volume.mounted(|root| {
-            let small = root.join("small");
-            fs::create_dir(&small).expect("a folder");
-            let pieces = Pieces::fill(root, piece);
-            let path = |name: usize| small.join(name.to_string());
-            let (mut name, mut last) = (0, None);
-            pieces.remove_some(|| {
-                let first = name;
-                while File::create(path(name)).is_ok() {
-                    name += 1;
-                }
-                // One takes the record of the piece; more have new ones.
-                if name > first + 2 {
-                    last = Some(path(name - 1));
-                }
-                name += 1;
-            });
-            fs::rename(last.expect("a file"), root.join("bootmgr")).expect("a free name");
-            (0..pieces.count).filter(|number| !is_gap(*number)).take(60).for_each(|number| pieces.remove(number));
-            let mut bootmgr = File::options().write(true).open(root.join("bootmgr")).expect("the empty file");
-            bootmgr.write_all(STAND_IN).expect("room for it");
-        });
-        if filled.is_none() {
-            return;
-        }
-        let mft = volume.info(&["-i", "0"]);
-        let segments = segments(&mft, "$DATA");
-        assert!(runs(&mft) > 100 && segments.len() > 1, "{cluster}: {} runs, {segments:?}", runs(&mft));
-        assert!(mft.contains("Dumping attribute $ATTRIBUTE_LIST"), "no attribute list");
-        let vcn = (volume.record_number("bootmgr") * 1024 / cluster) as u64;
-        assert!(vcn >= segments[1], "BOOTMGR's record, at VCN {vcn}, is not in a later segment: {segments:?}");
-        assert_starts(&volume.into_disk());
+        let Some(disk) = with_fragmented_mft(&tools, cluster, piece) else { return };
+        assert_starts(&disk);
     }
 }
 
@@ -391,20 +401,20 @@ fn refuses_a_bootmgr_that_is_not_stored_plain() {
 fn says_what_is_wrong_with_the_volume() {
     let Some(tools) = tools() else { return };
     let (disk, _) = simple(&tools, 4096, STAND_IN);
-    let cases: [(&str, &dyn Fn(&mut Disk)); 13] = [
-        ("no boot record in the active partition", &|disk| disk.volume[510] = 0),
-        ("sector size not 512", &|disk| disk.volume[0x0C] = 0x10),
-        ("$Boot damaged", &|disk| disk.volume[0x1C..0x20].fill(0)),
-        ("$Boot damaged", &|disk| disk.volume[0x201] ^= 1),
-        ("disk read error", &|disk| disk.volume[0x1C..0x20].fill(0xFF)),
-        ("the BIOS parameter block is damaged", &|disk| disk.volume[0x0D] = 3),
-        ("the BIOS parameter block is damaged", &|disk| disk.volume[0x0D] = 0xF3),
-        ("the BIOS parameter block is damaged", &|disk| disk.volume[0x40] = 0),
-        ("the BIOS parameter block is damaged", &|disk| disk.volume[0x44] = 0x7F),
-        ("$MFT: damaged run list", &|disk| disk.volume[0x37] = 0x80),
-        ("$MFT: damaged FILE record 0000000000000000", &|disk| disk.record(0)[510] ^= 1),
-        ("$MFT: damaged attribute in FILE record 0000000000000000", &|disk| disk.attribute(0, DATA)[0] = 0x81),
-        ("root directory: damaged FILE record 0000000000000005", &|disk| disk.record(ROOT)[1022] ^= 1),
+    let cases: [(&str, fn(&mut Disk)); 13] = [
+        ("no boot record in the active partition", |disk| disk.volume[510] = 0),
+        ("sector size not 512", |disk| disk.volume[0x0C] = 0x10),
+        ("bad $Boot/hidden sectors", |disk| disk.volume[0x1C..0x20].fill(0)),
+        ("bad $Boot/hidden sectors", |disk| disk.volume[0x201] ^= 1),
+        ("disk read error", |disk| disk.volume[0x1C..0x20].fill(0xFF)),
+        ("the BIOS parameter block is damaged", |disk| disk.volume[0x0D] = 3),
+        ("the BIOS parameter block is damaged", |disk| disk.volume[0x0D] = 0xF3),
+        ("the BIOS parameter block is damaged", |disk| disk.volume[0x40] = 0),
+        ("the BIOS parameter block is damaged", |disk| disk.volume[0x44] = 0x7F),
+        ("$MFT: damaged run list", |disk| disk.volume[0x37] = 0x80),
+        ("$MFT: damaged FILE record 0000000000000000", |disk| disk.record(0)[510] ^= 1),
+        ("$MFT: damaged attribute in FILE record 0000000000000000", |disk| disk.attribute(0, DATA)[0] = 0x81),
+        ("root directory: damaged FILE record 0000000000000005", |disk| disk.record(ROOT)[1022] ^= 1),
     ];
     for (message, damage) in cases {
         let mut disk = disk.clone();
@@ -422,11 +432,7 @@ fn says_what_is_wrong_with_the_directory() {
 
     let runs = disk.attribute(ROOT, INDEX_ALLOCATION);
     let at = usize::from(runs[0x20]);
-    let block = match runs[at] {
-        0x11 => usize::from(runs[at + 2]) * 4096,
-        0x21 => usize::from(u16::from_le_bytes([runs[at + 2], runs[at + 3]])) * 4096,
-        sizes => panic!("a run with integers of sizes {sizes:#x}"),
-    };
+    let block = first_cluster(&runs[at..]) * 4096;
     assert!(disk.volume[block..].starts_with(b"INDX"), "the index block");
     let mut with = |message, offset: usize, value: u8| {
         let mut disk = disk.clone();
@@ -449,11 +455,11 @@ fn says_what_is_wrong_with_the_directory() {
 fn says_what_is_wrong_with_the_partition_table() {
     let Some(tools) = tools() else { return };
     let (disk, _) = simple(&tools, 4096, STAND_IN);
-    let cases: [(&str, &dyn Fn(&mut Vec<u8>)); 4] = [
-        ("no active partition", &|mbr| mbr[446] = 0),
-        ("several active partitions", &|mbr| mbr[462] = 0x80),
-        ("invalid partition table", &|mbr| mbr[478] = 0x12),
-        ("disk read error", &|mbr| mbr[457] = 0x7F),
+    let cases: [(&str, fn(&mut Vec<u8>)); 4] = [
+        ("no active partition", |mbr| mbr[446] = 0),
+        ("several active partitions", |mbr| mbr[462] = 0x80),
+        ("invalid partition table", |mbr| mbr[478] = 0x12),
+        ("disk read error", |mbr| mbr[457] = 0x7F),
     ];
     for (message, damage) in cases {
         let mut disk = disk.clone();
@@ -463,28 +469,55 @@ fn says_what_is_wrong_with_the_partition_table() {
     assert!(Mbr::parse(&disk.mbr).expect("our own MBR").active().is_some());
 }
 
-/// Single bytes of the records on the way, changed at random (but the same ones every time): whatever comes of it, it comes to
-/// an end.
+/// Bytes of the structures on the way, changed at random (but the same ones every time): whatever comes of it, it comes to an
+/// end, and never to a BOOTMGR that is not the right one.
 #[test]
 fn comes_to_an_end_on_damaged_volumes() {
     let Some(tools) = tools() else { return };
+    let mut random = Random(0x2545_F491_4F6C_DD1D);
     let (disk, number) = simple(&tools, 4096, STAND_IN);
-    let mut state = 0x2545_F491_4F6C_DD1D_u64;
-    let mut random = |below: usize| {
-        state ^= state << 13;
-        state ^= state >> 7;
-        state ^= state << 17;
-        (state % below as u64) as usize
-    };
     for record in [0, ROOT, number] {
-        for _ in 0..8 {
-            let mut disk = disk.clone();
-            for _ in 0..3 {
-                let bytes = disk.record(record);
-                let used = u32_at(bytes, 0x18).min(1024) as usize;
-                bytes[4 + random(used - 4)] = random(256) as u8;
-            }
-            boot(&disk);
-        }
+        (0..8).for_each(|_| boot_damaged(&disk, &mut random, |disk| used_part(disk, record)));
     }
+    // Here the run list of $MFT continues in records that an attribute list names.
+    let Some(mut disk) = with_fragmented_mft(&tools, 512, 4096) else { return };
+    let header = disk.attribute(0, ATTRIBUTE_LIST);
+    assert_eq!(header[8], 1, "a non-resident list");
+    let len = u32_at(header, 0x30) as usize;
+    let runs = usize::from(header[0x20]);
+    let list = first_cluster(&header[runs..]) * 512;
+    let extension = u32_at(&disk.volume, list + len - 64 + 0x10) as usize; // of the last segment of $DATA; $BITMAP follows
+    for record in [0, extension] {
+        (0..8).for_each(|_| boot_damaged(&disk, &mut random, |disk| used_part(disk, record)));
+    }
+    (0..8).for_each(|_| boot_damaged(&disk, &mut random, |disk| &mut disk.volume[list..list + len]));
+}
+
+/// xorshift64.
+struct Random(u64);
+
+impl Random {
+    fn below(&mut self, end: usize) -> usize {
+        self.0 ^= self.0 << 13;
+        self.0 ^= self.0 >> 7;
+        self.0 ^= self.0 << 17;
+        (self.0 % end as u64) as usize
+    }
+}
+
+/// What a FILE record says, without its magic.
+fn used_part(disk: &mut Disk, record: usize) -> &mut [u8] {
+    let record = disk.record(record);
+    let used = u32_at(record, 0x18) as usize;
+    &mut record[4..used]
+}
+
+fn boot_damaged(disk: &Disk, random: &mut Random, part: impl Fn(&mut Disk) -> &mut [u8]) {
+    let mut disk = disk.clone();
+    let bytes = part(&mut disk);
+    for _ in 0..3 {
+        bytes[random.below(bytes.len())] = random.below(256) as u8;
+    }
+    let outcome = boot(&disk);
+    assert!(outcome.serial.is_empty() || outcome.is_ok(), "{outcome:#?}");
 }
