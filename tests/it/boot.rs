@@ -17,6 +17,9 @@ const INDEX_ROOT: u32 = 0x90;
 const INDEX_ALLOCATION: u32 = 0xA0;
 const ROOT: usize = 5;
 
+/// A message, and what provokes it.
+type Damage<T> = (&'static str, fn(&mut T));
+
 static STAND_IN: &[u8] = include_bytes!("../../templates/boot/standin.bin");
 
 /// The stand-in, lengthened to `len` bytes that depend on their position.
@@ -401,7 +404,7 @@ fn refuses_a_bootmgr_that_is_not_stored_plain() {
 fn says_what_is_wrong_with_the_volume() {
     let Some(tools) = tools() else { return };
     let (disk, _) = simple(&tools, 4096, STAND_IN);
-    let cases: [(&str, fn(&mut Disk)); 13] = [
+    let cases: [Damage<Disk>; 13] = [
         ("no boot record in the active partition", |disk| disk.volume[510] = 0),
         ("sector size not 512", |disk| disk.volume[0x0C] = 0x10),
         ("bad $Boot/hidden sectors", |disk| disk.volume[0x1C..0x20].fill(0)),
@@ -455,7 +458,7 @@ fn says_what_is_wrong_with_the_directory() {
 fn says_what_is_wrong_with_the_partition_table() {
     let Some(tools) = tools() else { return };
     let (disk, _) = simple(&tools, 4096, STAND_IN);
-    let cases: [(&str, fn(&mut Vec<u8>)); 4] = [
+    let cases: [Damage<Vec<u8>>; 4] = [
         ("no active partition", |mbr| mbr[446] = 0),
         ("several active partitions", |mbr| mbr[462] = 0x80),
         ("invalid partition table", |mbr| mbr[478] = 0x12),
