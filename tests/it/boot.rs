@@ -346,6 +346,81 @@ fn loads_a_fragmented_bootmgr() {
     }
 }
 
+/// ntfs-3g makes no attribute list that is resident, so this one is made by hand: both halves of BOOTMGR's $DATA move to records
+/// of their own. Then it is spoilt.
+#[test]
+fn follows_a_resident_attribute_list() {
+    let Some(tools) = tools() else { return };
+    let (mut disk, number) = simple(&tools, 4096, STAND_IN);
+    let halves = [40, 41]; // records that ntfs-3g formats and keeps for the extension of $MFT
+
+    let data = disk.attribute(number, DATA)[..0x40].to_vec();
+    let runs = disk.attribute(number, DATA)[usize::from(data[0x20])..][..8].to_vec();
+    let (cluster, clusters) = (first_cluster(&runs) as u32, STAND_IN.len().div_ceil(4096) as u32);
+    assert_eq!(usize::from(runs[1]), clusters as usize, "one run");
+    let half = clusters / 2;
+    let segment = |first: u32, end: u32| {
+        let mut segment = data.clone();
+        segment[4] = 0x50;
+        segment[0x10..0x14].copy_from_slice(&first.to_le_bytes());
+        segment[0x18..0x1C].copy_from_slice(&(end - 1).to_le_bytes());
+        let run = [&[0x44][..], &(end - first).to_le_bytes(), &(cluster + first).to_le_bytes(), &[0; 7]].concat();
+        [segment, run].concat()
+    };
+    let entry = |kind: u32, first: u32, record: usize, sequence: u16| {
+        let header = [&kind.to_le_bytes()[..], &[32, 0, 0, 26]].concat();
+        let reference = [&(record as u32).to_le_bytes()[..], &[0; 2], &sequence.to_le_bytes()].concat();
+        [&header[..], &u64::from(first).to_le_bytes(), &reference, &[0; 8]].concat()
+    };
+    let sequence = |record: &[u8]| u16::from_le_bytes([record[0x10], record[0x11]]);
+    let own = sequence(disk.record(number));
+    let mut list = [0x10, 0x30].map(|kind| entry(kind, 0, number, own)).concat();
+    for (record, first) in halves.into_iter().zip([0, half]) {
+        list.extend(entry(DATA, first, record, sequence(disk.record(record))));
+    }
+    let header = [&ATTRIBUTE_LIST.to_le_bytes()[..], &(24 + list.len() as u32).to_le_bytes(), &[0; 8]].concat();
+    let list = [&header[..], &(list.len() as u32).to_le_bytes(), &[24, 0, 0, 0], &list].concat();
+
+    let mut whole = |kind| {
+        let attribute = disk.attribute(number, kind);
+        attribute[..u32_at(attribute, 4) as usize].to_vec()
+    };
+    let [information, name] = [0x10, 0x30].map(&mut whole);
+    put_attributes(disk.record(number), &[information, list, name].concat());
+    for (record, (first, end)) in halves.into_iter().zip([(0, half), (half, clusters)]) {
+        let extension = disk.record(record);
+        extension[0x16] = 1;
+        extension[0x20..0x24].copy_from_slice(&(number as u32).to_le_bytes());
+        put_attributes(extension, &segment(first, end));
+    }
+    assert_starts(&disk);
+
+    let listed = |offset: usize, value: u8| {
+        let mut disk = disk.clone();
+        disk.attribute(number, ATTRIBUTE_LIST)[24 + 2 * 32 + offset] = value;
+        disk
+    };
+    assert_says(&listed(0x04, 0), "BOOTMGR: damaged attribute list");
+    assert_says(&listed(0x04, 0xF8), "BOOTMGR: damaged attribute list");
+    assert_says(&listed(0x00, 0x81), "BOOTMGR: it has no data");
+    assert_says(&listed(0x10, 42), "BOOTMGR: damaged FILE record 000000000000002A");
+    assert_says(&listed(0x16, 77), "BOOTMGR: damaged FILE record 0000000000000028");
+    assert_says(&listed(32 + 0x08, 0xFF), "BOOTMGR: damaged run list, at cluster");
+    let mut other_base = disk.clone();
+    other_base.record(halves[1])[0x20] ^= 1;
+    assert_says(&other_base, "BOOTMGR: damaged FILE record 0000000000000029");
+}
+
+/// Makes these the attributes of a record; they end before its first fixup.
+fn put_attributes(record: &mut [u8], attributes: &[u8]) {
+    let start = usize::from(record[0x14]);
+    let end = start + attributes.len();
+    assert!(end + 8 < 510, "the attributes fit before the first fixup");
+    record[start..end].copy_from_slice(attributes);
+    record[end..end + 8].copy_from_slice(&[0xFF, 0xFF, 0xFF, 0xFF, 0, 0, 0, 0]);
+    record[0x18..0x1C].copy_from_slice(&(end as u32 + 8).to_le_bytes());
+}
+
 #[test]
 fn says_what_is_wrong_with_bootmgr() {
     let Some(tools) = tools() else { return };
