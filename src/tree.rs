@@ -211,6 +211,13 @@ impl Node {
         Self { attributes, times, children: Some(Vec::new()), ..Self::default() }
     }
 
+    /// A node of its own with the same metadata and streams: no more links, no children, and no object id, of which a volume
+    /// holds each only once.
+    pub fn copy(&self) -> Self {
+        let children = self.is_directory().then(Vec::new);
+        Self { object_id: None, children, links: 0, ..self.clone() }
+    }
+
     /// Whether it is a directory.
     pub fn is_directory(&self) -> bool {
         self.children.is_some()
@@ -269,6 +276,11 @@ pub trait BlobSink: Sync {
 pub trait BlobStore: Send + Sync {
     /// Where the blob lies in the store: blobs are cheapest to read in ascending order of this.
     fn position(&self, blob: BlobId) -> u64;
+
+    /// The blob's SHA-1, if the store knows it without reading the blob.
+    fn sha1(&self, _blob: BlobId) -> Option<[u8; 20]> {
+        None
+    }
 
     /// Gives each of the `wanted` blobs (without duplicates) to `sink`, once, verified: it returns `Ok` only if all of them
     /// were whole.
@@ -337,6 +349,11 @@ impl Tree {
     /// All stores, by [`StoreId::index`].
     pub fn stores(&self) -> &[Arc<dyn BlobStore>] {
         &self.stores
+    }
+
+    /// The ids of all stores, in their order.
+    pub fn store_ids(&self) -> impl Iterator<Item = StoreId> + use<> {
+        (0..self.stores.len() as u16).map(StoreId)
     }
 
     /// Makes a store's blobs known to this tree.

@@ -3,8 +3,12 @@
 //! A decoder knows how long its output is to be (WIM stores it) and either fills it exactly or says [`Damaged`]. Decoders
 //! and encoders are values that keep their tables, so that a thread reuses one for all of its chunks.
 
+mod copy;
+mod huffman;
 pub mod lzms;
 pub mod lzx;
+mod matchfinder;
+mod parse;
 pub mod xpress;
 
 use crate::error::Error;

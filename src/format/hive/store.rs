@@ -5,6 +5,7 @@
 //! fail; an identifier of a deleted key, or of another hive, answers like a key without anything.
 
 use std::borrow::Cow;
+use std::fmt;
 
 use zerocopy::FromBytes;
 
@@ -363,9 +364,10 @@ impl Hive {
         self.view(key).filter(|view| !view.class.is_empty()).map(|view| Name::from_le_bytes(view.class))
     }
 
-    /// The flags of the key node (0x10 is a symbolic link, 0x40 a predefined handle, ...).
+    /// The flags of the key node (0x10 is a symbolic link, 0x40 a predefined handle, ...), apart from the one that says how
+    /// the name is stored.
     pub fn flags(&self, key: KeyId) -> u16 {
-        self.view(key).map_or(0, |view| view.flags)
+        self.view(key).map_or(0, |view| view.flags & !KEY_COMP_NAME)
     }
 
     /// When the key, its values or the list of its subkeys last changed.
@@ -412,5 +414,16 @@ impl Hive {
     /// How many keys there are or have been since it was read: a bound for progress displays.
     pub fn key_count(&self) -> usize {
         self.keys.len()
+    }
+}
+
+impl fmt::Debug for Hive {
+    /// The facts of the base block, not the tree.
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Hive")
+            .field("minor", &self.minor_version())
+            .field("file_name", &self.file_name())
+            .field("keys", &self.keys.len())
+            .finish_non_exhaustive()
     }
 }

@@ -281,7 +281,10 @@ impl<'a> Writer<'a> {
     fn segments(&mut self, data: &[u8]) -> Result<u32> {
         let mut list = Vec::new();
         for segment in data.chunks(SEGMENT) {
-            list.extend(self.cell_of(segment)?.to_le_bytes());
+            // Windows' cells of full segments have 4 bytes to spare, and hivex takes them off the last one too.
+            let cell = self.cell(segment.len() + 4)?;
+            self.put(cell, 0, segment);
+            list.extend(cell.to_le_bytes());
         }
         let segments = u16::try_from(list.len() / 4)
             .map_err(|_| Error::unsupported("hive: data of a value").found(format_args!("{} bytes", data.len())))?;

@@ -137,7 +137,7 @@ fn the_footer_says_who_when_and_how_much() {
 /// A file full of 0xD1 shows what is never written: the gaps and the unwritten parts of blocks, all of them zero in a fresh file.
 #[test]
 fn structures_are_written_whole() {
-    let layout = Layout::dynamic(7 * MIB, &[2 * MIB..3 * MIB]).unwrap();
+    let layout = Layout::dynamic(7 * MIB, std::slice::from_ref(&(2 * MIB..3 * MIB))).unwrap();
     let bytes = build(&layout, 0xD1, &[(2 * MIB, 2 * MIB as usize, 5)]);
     let table_end = 1536 + 512;
     let (data, _) = layout.locate(2 * MIB, 1).unwrap();
@@ -155,7 +155,7 @@ fn structures_are_written_whole() {
 
 #[test]
 fn writes_outside_the_plan_are_bugs_that_show() {
-    let layout = Layout::dynamic(7 * MIB, &[2 * MIB..3 * MIB]).unwrap();
+    let layout = Layout::dynamic(7 * MIB, std::slice::from_ref(&(2 * MIB..3 * MIB))).unwrap();
     let writer = Writer::new(layout.clone(), params(), MemoryDisk::new(layout.file_len() as usize, 0)).unwrap();
     for at in [0, 2 * MIB - 1, 4 * MIB - 1, 6 * MIB] {
         assert_eq!(writer.write_at(at, &[1, 2]).unwrap_err().kind(), Kind::Invalid, "{at}");

@@ -1,6 +1,7 @@
 //! Other people's programs and Windows' own files: found, or said to be missing.
 
 use std::env;
+use std::io::Write;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
 
@@ -67,13 +68,19 @@ pub(crate) fn unavailable(what: &str) {
     skip(what);
 }
 
-#[expect(clippy::print_stderr, reason = "a skipped test has to show")]
+/// Past the capture of the test harness, which shows only what failed.
 fn skip(reason: &str) {
     let thread = std::thread::current();
-    eprintln!("SKIPPED {}: {reason}", thread.name().unwrap_or("a test"));
+    let _ = writeln!(std::io::stderr(), "SKIPPED {}: {reason}", thread.name().unwrap_or("a test"));
 }
 
 /// A path as an argument. The folders of tests are named by text.
 pub(crate) fn text(path: &Path) -> &str {
     path.to_str().expect("a path that is text")
+}
+
+/// The contents of an `.xz` file of that folder. `None` as for [`testdata`].
+pub(crate) fn windows_file(file: impl AsRef<Path>) -> Option<Vec<u8>> {
+    let tools = Tools::find(&["xz"])?;
+    Some(tools.run_for_bytes("xz", &["-dc", text(&testdata(file)?)]))
 }

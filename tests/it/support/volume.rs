@@ -7,7 +7,7 @@ use std::process::{Child, Command, Stdio};
 use std::time::{Duration, Instant};
 
 use nanovhd::format::mbr::{Mbr, Partition, TYPE_NTFS};
-use nanovhd::format::ntfs::boot_code::{BOOT_CODE, BPB};
+use nanovhd::format::ntfs::{BOOT_CODE, BPB};
 use tempfile::TempDir;
 
 use super::tools::{Tools, text, unavailable};
