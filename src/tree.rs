@@ -211,6 +211,13 @@ impl Node {
         Self { attributes, times, children: Some(Vec::new()), ..Self::default() }
     }
 
+    /// A node of its own with the same metadata and streams: no more links, no children, and no object id, of which a volume
+    /// holds each only once.
+    pub fn copy(&self) -> Self {
+        let children = self.is_directory().then(Vec::new);
+        Self { object_id: None, children, links: 0, ..self.clone() }
+    }
+
     /// Whether it is a directory.
     pub fn is_directory(&self) -> bool {
         self.children.is_some()

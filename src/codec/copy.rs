@@ -8,27 +8,30 @@ pub(super) const OVERSHOOT: usize = 16;
 /// `1 <= offset <= at`, and `at + length + OVERSHOOT <= out.len()`.
 #[inline(always)]
 pub(super) fn overshooting(out: &mut [u8], at: usize, offset: usize, length: usize) {
-    let from = at - offset;
     if offset >= 16 {
-        strides::<16>(out, from, at, at + length);
+        strides::<16>(out, at, offset, length);
     } else if offset >= 8 {
-        strides::<8>(out, from, at, at + length);
+        strides::<8>(out, at, offset, length);
     } else {
         pattern(out, at, offset, length);
     }
 }
 
+/// Copies `N` bytes at a time from at least as far back.
 #[inline(always)]
-fn strides<const N: usize>(out: &mut [u8], mut from: usize, mut to: usize, end: usize) {
+fn strides<const N: usize>(out: &mut [u8], at: usize, offset: usize, length: usize) {
+    let mut rest = &mut out[at - offset..];
+    let mut left = length;
     loop {
-        let mut stride = [0; N];
-        stride.copy_from_slice(&out[from..from + N]);
-        out[to..to + N].copy_from_slice(&stride);
-        from += N;
-        to += N;
-        if to >= end {
+        let (source, target) = rest.split_at_mut(offset);
+        if let (Some(source), Some(target)) = (source.first_chunk::<N>(), target.first_chunk_mut::<N>()) {
+            *target = *source;
+        }
+        if left <= N {
             break;
         }
+        left -= N;
+        rest = &mut rest[N..];
     }
 }
 

@@ -9,8 +9,9 @@ use super::Damaged;
 /// The longest codeword that any format here allows.
 pub(super) const MAX_LENGTH: usize = 16;
 
-/// Bits of a table entry that hold the codeword's length. Formats keep what a symbol means in the bits above.
-pub(super) const LENGTH_MASK: u32 = 0x1F;
+/// Bits of a table entry that hold the codeword's length; formats keep what a symbol means from bit 8 on. As many bits as
+/// count in a shift of 64 bits, so that a shift by an entry needs no masking.
+pub(super) const LENGTH_MASK: u32 = 0x3F;
 
 /// A decoder for one code of up to `SYMBOLS` symbols.
 ///
@@ -42,13 +43,13 @@ impl<const SYMBOLS: usize, const SLOTS: usize> Code<SYMBOLS, SLOTS> {
     /// means, above [`LENGTH_MASK`].
     pub(super) fn build(&mut self, lengths: &[u8], payloads: &[u32]) -> Result<(), Damaged> {
         debug_assert!(lengths.len() <= SYMBOLS && lengths.len() <= payloads.len());
-        let mut counts = [0u16; 256];
+        let mut counts = [0u16; 32];
         for &length in lengths {
-            counts[usize::from(length)] += 1;
+            counts[usize::from(length) % 32] += 1;
         }
         let mut used = 0;
         let mut end = 0;
-        let mut next = [0u16; MAX_LENGTH + 1];
+        let mut next = [0u16; 32];
         for length in 1..=MAX_LENGTH {
             next[length] = used;
             self.shorter[length] = used;
@@ -67,7 +68,7 @@ impl<const SYMBOLS: usize, const SLOTS: usize> Code<SYMBOLS, SLOTS> {
         }
         for (symbol, &length) in lengths.iter().enumerate() {
             if length != 0 {
-                let place = &mut next[usize::from(length)];
+                let place = &mut next[usize::from(length) % 32];
                 if let Some(sorted) = self.sorted.get_mut(usize::from(*place)) {
                     *sorted = symbol as u16;
                 }
@@ -78,7 +79,7 @@ impl<const SYMBOLS: usize, const SLOTS: usize> Code<SYMBOLS, SLOTS> {
         Ok(())
     }
 
-    fn fill(&mut self, counts: &[u16; 256], payloads: &[u32]) {
+    fn fill(&mut self, counts: &[u16; 32], payloads: &[u32]) {
         let mut slots = &mut self.slots[..];
         let mut symbols = self.sorted.iter();
         for length in 1..=Self::DIRECT_BITS {
@@ -111,5 +112,173 @@ impl<const SYMBOLS: usize, const SLOTS: usize> Code<SYMBOLS, SLOTS> {
             }
         }
         Err(Damaged("a symbol of an empty Huffman code"))
+    }
+}
+
+/// Codeword lengths of an optimal code for symbols that occur `frequencies` times, none longer than `limit`.
+///
+/// Without any symbol the code is empty. A lone symbol gets a companion, since a code has to be complete.
+pub(super) fn lengths_for(frequencies: &[u32], limit: usize, lengths: &mut [u8]) {
+    lengths.fill(0);
+    let mut used: Vec<(u32, usize)> =
+        frequencies.iter().enumerate().filter(|(_, f)| **f != 0).map(|(symbol, &f)| (f, symbol)).collect();
+    if let [(_, symbol)] = used[..] {
+        lengths[symbol] = 1;
+        lengths[usize::from(symbol == 0)] = 1;
+        return;
+    }
+    used.sort_unstable();
+    let mut counts = limited(&depth_counts(&used), limit);
+    // the rarest symbols take the longest codewords
+    let mut length = limit;
+    for &(_, symbol) in &used {
+        while counts[length] == 0 {
+            length -= 1;
+        }
+        counts[length] -= 1;
+        lengths[symbol] = length as u8;
+    }
+}
+
+/// How many leaves a Huffman tree has at each depth; `used` is sorted by frequency.
+fn depth_counts(used: &[(u32, usize)]) -> Vec<u32> {
+    let leaves = used.len();
+    // Inner nodes come into being in the order of their weight, so that both queues stay sorted.
+    let mut weights: Vec<u64> = used.iter().map(|&(frequency, _)| u64::from(frequency)).collect();
+    let mut parents = vec![0; leaves];
+    let (mut leaf, mut inner) = (0, leaves);
+    while weights.len() + 1 < 2 * leaves {
+        let parent = weights.len();
+        let mut weight = 0;
+        for _ in 0..2 {
+            let next = if leaf < leaves && (inner == parent || weights[leaf] <= weights[inner]) {
+                &mut leaf
+            } else {
+                &mut inner
+            };
+            weight += weights[*next];
+            parents[*next] = parent;
+            *next += 1;
+        }
+        weights.push(weight);
+        parents.push(0);
+    }
+    let mut depths = vec![0; weights.len()];
+    let mut counts = vec![0; leaves.max(1)];
+    for node in (0..weights.len()).rev() {
+        if node + 1 < weights.len() {
+            depths[node] = depths[parents[node]] + 1;
+        }
+        if node < leaves {
+            counts[depths[node]] += 1;
+        }
+    }
+    counts
+}
+
+/// Moves leaves that lie deeper than `limit` up, and as few others as possible down to make room.
+fn limited(counts: &[u32], limit: usize) -> [u32; MAX_LENGTH + 1] {
+    let mut result = [0; MAX_LENGTH + 1];
+    for (depth, &count) in counts.iter().enumerate() {
+        result[depth.min(limit)] += count;
+    }
+    let space = |counts: &[u32]| (1..=limit).map(|length| counts[length] << (limit - length)).sum::<u32>();
+    let mut excess = space(&result).saturating_sub(1 << limit);
+    while excess > 0 {
+        let Some(longest) = (1..limit).rev().find(|&length| result[length] > 0) else { break };
+        result[limit] -= 1;
+        result[longest] -= 1;
+        result[longest + 1] += 2;
+        excess -= 1;
+    }
+    result
+}
+
+/// The codewords of a code, right-aligned.
+pub(super) fn codewords(lengths: &[u8], codewords: &mut [u16]) {
+    let mut next = 0u32;
+    for length in 1..=MAX_LENGTH {
+        next <<= 1;
+        for (codeword, _) in codewords.iter_mut().zip(lengths).filter(|(_, l)| usize::from(**l) == length) {
+            *codeword = next as u16;
+            next += 1;
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn space(lengths: &[u8]) -> u32 {
+        lengths.iter().filter(|l| **l != 0).map(|&l| 1 << (MAX_LENGTH - usize::from(l))).sum()
+    }
+
+    #[test]
+    fn lengths_are_complete_and_limited() {
+        let fibonacci: Vec<u32> = (0..40)
+            .scan((1, 1), |s, _| {
+                *s = (s.1, s.0 + s.1);
+                Some(s.0)
+            })
+            .collect();
+        for limit in [7, 15, 16] {
+            let mut lengths = [0; 40];
+            lengths_for(&fibonacci, limit, &mut lengths);
+            assert_eq!(space(&lengths), 1 << MAX_LENGTH);
+            assert_eq!(usize::from(lengths[0]), limit);
+            assert!(lengths.is_sorted_by(|a, b| a >= b));
+        }
+    }
+
+    #[test]
+    fn lengths_are_optimal() {
+        let mut lengths = [9; 5];
+        lengths_for(&[45, 0, 13, 12, 16], 16, &mut lengths);
+        assert_eq!(lengths, [1, 0, 3, 3, 2]);
+    }
+
+    #[test]
+    fn few_symbols() {
+        let mut lengths = [9; 4];
+        lengths_for(&[0; 4], 16, &mut lengths);
+        assert_eq!(lengths, [0; 4]);
+        lengths_for(&[5, 0, 0, 0], 16, &mut lengths);
+        assert_eq!(lengths, [1, 1, 0, 0]);
+        lengths_for(&[0, 0, 0, 5], 16, &mut lengths);
+        assert_eq!(lengths, [1, 0, 0, 1]);
+        lengths_for(&[0, 1, 0, 5], 16, &mut lengths);
+        assert_eq!(lengths, [0, 1, 0, 1]);
+    }
+
+    #[test]
+    fn decodes_short_and_long_codewords() {
+        let frequencies: Vec<u32> = (0..30).map(|i| 1 << i).collect();
+        let mut lengths = [0; 30];
+        lengths_for(&frequencies, 16, &mut lengths);
+        let mut words = [0; 30];
+        codewords(&lengths, &mut words);
+        let payloads: Vec<u32> = (0..30).map(|symbol| symbol << 8).collect();
+        let mut code = Code::<30, 64>::new();
+        code.build(&lengths, &payloads).unwrap();
+        for symbol in 0..30 {
+            let bits = (u64::from(words[symbol]) << (64 - lengths[symbol])) | 0x5A5A;
+            let mut entry = code.entry(bits);
+            if entry & LENGTH_MASK == 0 {
+                entry = code.long(bits, &payloads).unwrap();
+            }
+            assert_eq!(entry, payloads[symbol] | u32::from(lengths[symbol]));
+        }
+    }
+
+    #[test]
+    fn refuses_codes_that_are_not_complete() {
+        let mut code = Code::<4, 64>::new();
+        assert!(code.build(&[1, 2, 0, 0], &[0; 4]).is_err());
+        assert!(code.build(&[1, 1, 1, 0], &[0; 4]).is_err());
+        assert!(code.build(&[1, 0, 0, 0], &[0; 4]).is_err());
+        assert!(code.build(&[0; 4], &[0; 4]).is_ok());
+        assert_eq!(code.entry(0), 0);
+        assert!(code.long(0, &[0; 4]).is_err());
     }
 }

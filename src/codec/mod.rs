@@ -7,6 +7,8 @@ mod copy;
 mod huffman;
 pub mod lzms;
 pub mod lzx;
+mod matchfinder;
+mod parse;
 pub mod xpress;
 
 use crate::error::Error;

@@ -1,6 +1,13 @@
 //! The integration tests: the library and the program against tools that other people wrote.
 
 mod bcd;
+mod boot;
+mod flips;
 mod hive;
+mod lzms;
+mod ntfs;
+mod spine;
 mod support;
+mod trouble;
 mod vhd;
+mod wim;

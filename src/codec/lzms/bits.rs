@@ -20,6 +20,8 @@ impl<'a> Streams<'a> {
     }
 }
 
+use std::hint::cold_path;
+
 /// Bits read backwards: the last byte of the input comes first, and within it its highest bit.
 ///
 /// The format speaks of little-endian 16-bit units that are read from the end, highest bit first. The high byte of such a
@@ -153,6 +155,7 @@ impl<'a> RangeDecoder<'a> {
     pub(super) fn decide<const N: usize>(&mut self, decision: &mut Decision<N>) -> bool {
         let probability = &mut decision.probabilities[decision.history & (N - 1)];
         if self.range >> 16 == 0 {
+            cold_path();
             self.range <<= 16;
             self.code = self.code << 16 | self.next_unit();
         }

@@ -1,5 +1,7 @@
 //! Adaptive canonical Huffman codes: rebuilt from the symbols' own frequencies every so many symbols.
 
+use std::hint::cold_path;
+
 use super::bits::BackwardBits;
 
 /// No code of the format is longer. A code of length L needs frequencies that sum to the Fibonacci number F(L + 2) at least;
@@ -110,6 +112,7 @@ impl<const N: usize, const TABLE: usize> Code<N, TABLE> {
         let buffer = bits.peek();
         let mut entry = Entry(self.tables.short[(buffer >> (64 - Self::TABLE_BITS)) as usize]);
         if entry.0 == 0 {
+            cold_path();
             entry = self.long_entry(buffer);
         }
         bits.consume(entry.total());
@@ -117,6 +120,7 @@ impl<const N: usize, const TABLE: usize> Code<N, TABLE> {
         self.frequencies[symbol] += 1;
         self.left -= 1;
         if self.left == 0 {
+            cold_path();
             self.rebuild();
         }
         let body = buffer >> (64 - entry.total());

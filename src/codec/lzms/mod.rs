@@ -1,14 +1,21 @@
 //! LZMS
 
 mod bits;
-mod copy;
+mod delta;
 mod huffman;
 mod slots;
 mod x86;
 
+#[cfg(test)]
+mod samples;
+#[cfg(test)]
+mod tests;
+
+use std::hint::cold_path;
+
 use self::bits::{BackwardBits, Decision, RangeDecoder};
 use self::huffman::Code;
-use super::Damaged;
+use super::{Damaged, copy};
 
 /// The longest output of one chunk: 1 GiB, which is wimlib's largest solid chunk.
 pub const MAX_CHUNK: usize = 1 << 30;
@@ -44,23 +51,24 @@ enum Item {
 }
 
 /// The sources of the last matches of one kind.
-struct Recent<T>([T; 4]);
+struct Recent<T>([T; 4], usize);
 
 impl<T: Copy> Recent<T> {
     #[inline(always)]
     fn push(&mut self, source: T) {
-        let [a, b, c, _] = self.0;
-        self.0 = [source, a, b, c];
+        self.1 = self.1.wrapping_sub(1);
+        self.0[self.1 % 4] = source;
     }
 
     #[inline(always)]
     fn reuse(&mut self, index: usize, skip_newest: bool) -> T {
         let index = index + usize::from(skip_newest);
-        let source = self.0[index & 3];
-        for i in (1..=index).rev() {
-            self.0[i & 3] = self.0[(i - 1) & 3];
+        let place = |i: usize| self.1.wrapping_add(i) % 4;
+        let source = self.0[place(index)];
+        for i in (0..index).rev() {
+            self.0[place(i + 1)] = self.0[place(i)];
         }
-        self.0[0] = source;
+        self.0[place(0)] = source;
         source
     }
 }
@@ -127,8 +135,8 @@ impl Model {
     fn decode(&mut self, input: &[u8], out: &mut [u8]) -> Result<(), Damaged> {
         let Some(mut range) = RangeDecoder::new(input) else { return Err(Damaged("LZMS chunk shorter than 4 bytes")) };
         let mut bits = BackwardBits::new(input);
-        let mut lz = Recent([1u32, 2, 3, 4]);
-        let mut delta = Recent([(0u32, 1u32), (0, 2), (0, 3), (0, 4)]);
+        let mut lz = Recent([1u32, 2, 3, 4], 0);
+        let mut delta = Recent([(0u32, 1u32), (0, 2), (0, 3), (0, 4)], 0);
         let mut last = Item::Literal;
         let mut at = 0;
         while at < out.len() {
@@ -151,10 +159,21 @@ impl Model {
                 };
                 last = Item::Lz;
                 let length = self.length(&mut bits);
-                let from = at.checked_sub(offset as usize).ok_or(BEFORE_START)?;
-                copy::lz(out, from, at, length).ok_or(PAST_END)?;
+                let room = out.len() - at;
+                if offset as usize > at {
+                    return Err(BEFORE_START);
+                }
+                if length <= room.saturating_sub(copy::OVERSHOOT) {
+                    copy::overshooting(out, at, offset as usize, length);
+                } else if length <= room {
+                    cold_path();
+                    copy::exact(out, at, offset as usize, length);
+                } else {
+                    return Err(PAST_END);
+                }
                 at += length;
             } else {
+                cold_path();
                 let (power, raw) = if !range.decide(&mut self.delta_is_recent) {
                     let power = self.delta_powers.decode(&mut bits).0 as u32;
                     bits.refill();
@@ -173,7 +192,7 @@ impl Model {
                 if offset + span > at as u64 {
                     return Err(BEFORE_START);
                 }
-                copy::delta(out, at - offset as usize, at, span as usize, length).ok_or(PAST_END)?;
+                delta::copy(out, at - offset as usize, at, span as usize, length).ok_or(PAST_END)?;
                 at += length;
             }
         }
@@ -195,10 +214,8 @@ impl Model {
 fn recent_index(range: &mut RangeDecoder, decisions: &mut [Decision<64>; 2]) -> usize {
     let [first, second] = decisions;
     if !range.decide(first) {
-        0
-    } else if !range.decide(second) {
-        1
-    } else {
-        2
+        return 0;
     }
+    cold_path();
+    if !range.decide(second) { 1 } else { 2 }
 }

@@ -35,7 +35,7 @@ impl Decoder {
         }
         put_in_bit_order(input, &mut self.stream);
         self.codes.reset();
-        let mut bits = Bits { stream: &self.stream, at: 0, buffer: 0, count: 0 };
+        let mut bits = Bits::new(&self.stream);
         let mut recent = [1; RECENT_OFFSETS];
         let mut may_have_calls = false;
         let mut at = 0;
@@ -46,28 +46,30 @@ impl Decoder {
             if size == 0 || size > output.len() - at {
                 return Err(Damaged("a block that is empty or passes the end of the output"));
             }
-            let end = at + size;
+            let place = at..at + size;
             match kind {
                 BLOCK_VERBATIM => {
                     self.codes.read(&mut bits, false)?;
-                    self.codes.decode::<false>(&mut bits, &mut recent, output, at..end)?;
+                    self.codes.decode::<false>(&mut bits, &mut recent, output, place)?;
                     may_have_calls |= self.codes.has_calls();
                 }
                 BLOCK_ALIGNED => {
                     self.codes.read(&mut bits, true)?;
-                    self.codes.decode::<true>(&mut bits, &mut recent, output, at..end)?;
+                    self.codes.decode::<true>(&mut bits, &mut recent, output, place)?;
                     may_have_calls |= self.codes.has_calls();
                 }
                 BLOCK_UNCOMPRESSED => {
-                    bits.uncompressed(input, &mut recent, &mut output[at..end])?;
+                    let start = bits.taken(self.stream.len()) / 16 * 2 + 2;
+                    let end = read_uncompressed(input, start, &mut recent, &mut output[place])?;
+                    bits = Bits::new(self.stream.get(end..).unwrap_or_default());
                     may_have_calls = true;
                 }
                 _ => return Err(Damaged("a block of an unknown type")),
             }
-            if bits.overran(input.len()) {
+            if bits.ran_out || bits.taken(self.stream.len()) > 8 * input.len() {
                 return Err(TOO_SHORT);
             }
-            at = end;
+            at += size;
         }
         if may_have_calls {
             e8::to_relative(output);
@@ -83,18 +85,38 @@ impl Decoder {
     }
 }
 
-/// Swaps the bytes of each 16-bit unit, so that the first bit is the top bit of the first byte, and adds eight zeros.
-/// An odd last byte is only ever data of an uncompressed block; its place is zero.
+/// Reads an uncompressed block, after the padding to a whole unit (a whole unit if there is no need): the recent offsets, the
+/// bytes, and one more byte if they are odd in number. Returns where it ends.
+fn read_uncompressed(
+    input: &[u8],
+    start: usize,
+    recent: &mut [u32; RECENT_OFFSETS],
+    output: &mut [u8],
+) -> Result<usize, Damaged> {
+    let (offsets, data) = input.get(start..).and_then(|rest| rest.split_first_chunk::<12>()).ok_or(TOO_SHORT)?;
+    for (recent, bytes) in recent.iter_mut().zip(offsets.as_chunks::<4>().0) {
+        *recent = u32::from_le_bytes(*bytes);
+    }
+    if recent.contains(&0) {
+        return Err(Damaged("a recent offset of zero"));
+    }
+    output.copy_from_slice(data.get(..output.len()).ok_or(TOO_SHORT)?);
+    Ok(start + offsets.len() + output.len().next_multiple_of(2))
+}
+
+/// Swaps the bytes of each 16-bit unit, so that the first bit is the top bit of the first byte, and adds zeros. An odd
+/// last byte is only ever data of an uncompressed block: its place is zero.
 fn put_in_bit_order(input: &[u8], stream: &mut Vec<u8>) {
     let (words, rest) = input.as_chunks::<8>();
-    stream.clear();
-    stream.resize(8 * words.len() + 16, 0);
+    stream.resize(8 * words.len() + 8 + PADDING, 0);
     let (swapped, end) = stream.as_chunks_mut::<8>().0.split_at_mut(words.len());
     for (swapped, word) in swapped.iter_mut().zip(words) {
         let word = u64::from_ne_bytes(*word);
         *swapped = ((word & 0x00FF_00FF_00FF_00FF) << 8 | word >> 8 & 0x00FF_00FF_00FF_00FF).to_ne_bytes();
     }
-    for (swapped, unit) in end.as_flattened_mut().as_chunks_mut::<2>().0.iter_mut().zip(rest.as_chunks::<2>().0) {
+    let end = end.as_flattened_mut();
+    end.fill(0);
+    for (swapped, unit) in end.as_chunks_mut::<2>().0.iter_mut().zip(rest.as_chunks::<2>().0) {
         *swapped = [unit[1], unit[0]];
     }
 }
@@ -225,17 +247,17 @@ impl Codes {
             if entry & LITERAL != 0 {
                 output[at] = (entry >> VALUE_SHIFT) as u8;
                 at += 1;
-                local.skip(entry & LENGTH_MASK);
+                local.skip(entry);
                 entry = self.main.entry(local.buffer);
                 if entry & LITERAL != 0 {
                     output[at] = (entry >> VALUE_SHIFT) as u8;
                     at += 1;
-                    local.skip(entry & LENGTH_MASK);
+                    local.skip(entry);
                     entry = self.main.entry(local.buffer);
                     if entry & LITERAL != 0 {
                         output[at] = (entry >> VALUE_SHIFT) as u8;
                         at += 1;
-                        local.skip(entry & LENGTH_MASK);
+                        local.skip(entry);
                         local.refill();
                         entry = self.main.entry(local.buffer);
                         continue;
@@ -248,13 +270,13 @@ impl Codes {
                 if entry & LITERAL != 0 {
                     output[at] = (entry >> VALUE_SHIFT) as u8;
                     at += 1;
-                    local.skip(entry & LENGTH_MASK);
+                    local.skip(entry);
                     local.refill();
                     entry = self.main.entry(local.buffer);
                     continue;
                 }
             }
-            local.skip(entry & LENGTH_MASK);
+            local.skip(entry);
             let (offset, length) = self.read_match::<WITH_ALIGNED>(&mut local, &mut offsets, entry)?;
             local.refill();
             entry = self.main.entry(local.buffer);
@@ -288,7 +310,7 @@ impl Codes {
             if entry & LENGTH_MASK == 0 {
                 entry = self.main.long(bits.buffer, payloads)?;
             }
-            bits.skip(entry & LENGTH_MASK);
+            bits.skip(entry);
             if entry & LITERAL != 0 {
                 output[at] = (entry >> VALUE_SHIFT) as u8;
                 at += 1;
@@ -321,7 +343,7 @@ impl Codes {
             if more & LENGTH_MASK == 0 {
                 more = self.length.long(bits.buffer, &PLAIN_PAYLOADS)?;
             }
-            bits.skip(more & LENGTH_MASK);
+            bits.skip(more);
             length += (more >> VALUE_SHIFT) as usize;
         }
         let slot = entry >> SLOT_SHIFT & 0x3F;
@@ -334,7 +356,7 @@ impl Codes {
                 if low == 0 {
                     return Err(Damaged("a symbol of an empty Huffman code"));
                 }
-                bits.skip(low & LENGTH_MASK);
+                bits.skip(low);
                 explicit += (extra << 3) + (low >> VALUE_SHIFT);
             } else {
                 explicit += extra;
@@ -397,35 +419,49 @@ fn precode_symbol(precode: &Code<PRECODE_SYMBOLS, 64>, bits: &mut Bits<'_>) -> R
     if entry & LENGTH_MASK == 0 {
         entry = precode.long(bits.buffer, &PLAIN_PAYLOADS)?;
     }
-    bits.skip(entry & LENGTH_MASK);
+    bits.skip(entry);
     Ok(entry >> VALUE_SHIFT)
 }
 
 /// The stream, in the order of its bits.
 #[derive(Clone, Copy)]
 struct Bits<'a> {
-    stream: &'a [u8],
-    at: usize,
+    /// What is not in the buffer yet.
+    rest: &'a [u8],
     /// The next bits, from the top down. What lies below `count` bits is part of the next byte, or zero.
     buffer: u64,
+    /// How many bits the buffer holds: its six low bits count, the others are of no meaning.
     count: u32,
+    ran_out: bool,
 }
 
-impl Bits<'_> {
+/// Zeros after the stream: once fewer than eight bytes are left of them, more bits were taken than there were.
+const PADDING: usize = 16;
+
+impl<'a> Bits<'a> {
+    fn new(stream: &'a [u8]) -> Self {
+        Self { rest: stream, buffer: 0, count: 0, ran_out: false }
+    }
+
     /// Makes at least 56 bits available; past the end they are zero.
     #[inline(always)]
     fn refill(&mut self) {
-        if let Some(bytes) = self.stream.get(self.at..).and_then(|rest| rest.first_chunk()) {
-            self.buffer |= u64::from_be_bytes(*bytes) >> self.count;
+        let whole = (!self.count & LENGTH_MASK) >> 3;
+        match self.rest.first_chunk() {
+            Some(bytes) => {
+                self.buffer |= u64::from_be_bytes(*bytes) >> (self.count & LENGTH_MASK);
+                self.rest = &self.rest[whole as usize..];
+            }
+            None => self.ran_out = true,
         }
-        self.at += (63 - self.count) as usize >> 3;
         self.count |= 56;
     }
 
+    /// Takes as many bits as the low bits of `entry` say.
     #[inline(always)]
-    fn skip(&mut self, count: u32) {
-        self.buffer <<= count;
-        self.count -= count;
+    fn skip(&mut self, entry: u32) {
+        self.buffer <<= entry & LENGTH_MASK;
+        self.count = self.count.wrapping_sub(entry);
     }
 
     /// Takes up to 31 of the available bits.
@@ -436,36 +472,8 @@ impl Bits<'_> {
         bits
     }
 
-    /// How many bits were taken.
-    fn taken(&self) -> usize {
-        8 * self.at - self.count as usize
-    }
-
-    /// Whether more bits were taken than `input` bytes hold.
-    fn overran(&self, input: usize) -> bool {
-        self.taken() > 8 * input
-    }
-
-    /// Reads an uncompressed block: padding to a whole unit (a whole unit if there is no need), the recent offsets, the
-    /// bytes, and one more byte if they are odd in number.
-    fn uncompressed(
-        &mut self,
-        input: &[u8],
-        recent: &mut [u32; RECENT_OFFSETS],
-        output: &mut [u8],
-    ) -> Result<(), Damaged> {
-        let start = self.taken() / 16 * 2 + 2;
-        let (offsets, data) = input.get(start..).and_then(|rest| rest.split_first_chunk::<12>()).ok_or(TOO_SHORT)?;
-        for (recent, bytes) in recent.iter_mut().zip(offsets.as_chunks::<4>().0) {
-            *recent = u32::from_le_bytes(*bytes);
-        }
-        if recent.contains(&0) {
-            return Err(Damaged("a recent offset of zero"));
-        }
-        output.copy_from_slice(data.get(..output.len()).ok_or(TOO_SHORT)?);
-        self.at = start + 12 + output.len().next_multiple_of(2);
-        self.buffer = 0;
-        self.count = 0;
-        Ok(())
+    /// How many bits of a stream of `length` bytes, padding included, were taken.
+    fn taken(&self, length: usize) -> usize {
+        8 * (length - self.rest.len()) - (self.count & LENGTH_MASK) as usize
     }
 }

@@ -8,7 +8,6 @@ const OPCODE: u8 = 0xE8;
 const TAIL: usize = 10;
 
 /// Makes operands absolute, before encoding.
-#[cfg_attr(not(test), allow(dead_code, reason = "used by the encoder"))]
 pub(super) fn to_absolute(data: &mut [u8]) {
     translate(data, |operand, at| {
         if !(-at..FILE_SIZE).contains(&operand) {

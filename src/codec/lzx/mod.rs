@@ -20,8 +20,10 @@
 
 mod decode;
 mod e8;
+mod encode;
 
 pub use decode::Decoder;
+pub use encode::Encoder;
 
 /// The size of the window, which in WIM files is that of a chunk.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]

@@ -57,36 +57,39 @@ impl Decoder {
             *pair = [byte & 0xF, byte >> 4];
         }
         self.code.build(&lengths, &PAYLOADS)?;
-        let mut bits = Bits { stream, at: 0, buffer: 0, count: 0 };
+        let mut bits = Bits { stream, rest: stream, missing: 0, buffer: 0, count: 0 };
         let at = self.fast(&mut bits, output)?;
         self.careful(&mut bits, output, at)?;
         if bits.overran() { Err(TOO_SHORT) } else { Ok(()) }
     }
 
     /// Decodes until the output's end is near, and returns how much there is.
+    #[inline(never)]
     fn fast(&self, bits: &mut Bits<'_>, output: &mut [u8]) -> Result<usize, Damaged> {
         let code = &*self.code;
         let fast_end = output.len().saturating_sub(FAST_OUTPUT);
         let mut local = *bits;
         let mut at = 0;
+        // 48 bits: enough for three literals, or for a match
+        local.refill();
+        let mut entry = code.entry(local.buffer);
         while at < fast_end {
-            // 48 bits: enough for three literals, or for a match
-            local.refill();
-            let mut entry = code.entry(local.buffer);
             if entry & LITERAL != 0 {
                 output[at] = (entry >> VALUE_SHIFT) as u8;
                 at += 1;
-                local.skip(entry & LENGTH_MASK);
+                local.skip(entry);
                 entry = code.entry(local.buffer);
                 if entry & LITERAL != 0 {
                     output[at] = (entry >> VALUE_SHIFT) as u8;
                     at += 1;
-                    local.skip(entry & LENGTH_MASK);
+                    local.skip(entry);
                     entry = code.entry(local.buffer);
                     if entry & LITERAL != 0 {
                         output[at] = (entry >> VALUE_SHIFT) as u8;
                         at += 1;
-                        local.skip(entry & LENGTH_MASK);
+                        local.skip(entry);
+                        local.refill();
+                        entry = code.entry(local.buffer);
                         continue;
                     }
                 }
@@ -97,21 +100,31 @@ impl Decoder {
                 if entry & LITERAL != 0 {
                     output[at] = (entry >> VALUE_SHIFT) as u8;
                     at += 1;
-                    local.skip(entry & LENGTH_MASK);
+                    local.skip(entry);
+                    local.refill();
+                    entry = code.entry(local.buffer);
                     continue;
                 }
             }
-            local.skip(entry & LENGTH_MASK);
+            local.skip(entry);
             let header = (entry >> VALUE_SHIFT) as usize & 0xF;
             if header == LONG_LENGTH {
                 let length = local.long_length()?;
                 let offset = local.offset(entry);
                 check_match(output, at, offset, length)?;
-                copy::exact(output, at, offset, length);
+                if output.len() - at >= length + copy::OVERSHOOT {
+                    copy::overshooting(output, at, offset, length);
+                } else {
+                    copy::exact(output, at, offset, length);
+                }
                 at += length;
+                local.refill();
+                entry = code.entry(local.buffer);
                 continue;
             }
             let offset = local.offset(entry);
+            local.refill();
+            entry = code.entry(local.buffer);
             if offset > at {
                 return Err(TOO_FAR);
             }
@@ -130,7 +143,7 @@ impl Decoder {
             if entry & LENGTH_MASK == 0 {
                 entry = self.code.long(bits.buffer, &PAYLOADS)?;
             }
-            bits.skip(entry & LENGTH_MASK);
+            bits.skip(entry);
             if entry & LITERAL != 0 {
                 output[at] = (entry >> VALUE_SHIFT) as u8;
                 at += 1;
@@ -161,10 +174,13 @@ fn check_match(output: &[u8], at: usize, offset: usize, length: usize) -> Result
 #[derive(Clone, Copy)]
 struct Bits<'a> {
     stream: &'a [u8],
-    /// Where the next unit is; passes the end when zero bits were supplied.
-    at: usize,
+    /// What is not in the buffer yet.
+    rest: &'a [u8],
+    /// How many zero bytes were supplied past the end.
+    missing: usize,
     /// The next bits, from the top down. What lies below `count` bits is part of the next units, or zero.
     buffer: u64,
+    /// How many bits the buffer holds: its six low bits count, the others are of no meaning.
     count: u32,
 }
 
@@ -172,60 +188,70 @@ impl Bits<'_> {
     /// Makes at least 48 bits available; past the end they are zero.
     #[inline(always)]
     fn refill(&mut self) {
-        let units = match self.stream.get(self.at..).and_then(|rest| rest.first_chunk()) {
-            Some(units) => u64::from_le_bytes(*units),
-            None => self.last_units(),
+        let whole = ((!self.count & LENGTH_MASK) >> 4 << 1) as usize;
+        let units = match self.rest.first_chunk() {
+            Some(units) => {
+                self.rest = &self.rest[whole..];
+                u64::from_le_bytes(*units)
+            }
+            None => {
+                let units = last_units(self.rest);
+                self.missing += whole.saturating_sub(self.rest.len());
+                self.rest = self.rest.get(whole..).unwrap_or_default();
+                units
+            }
         };
         let bytes_swapped = (units & 0x00FF_00FF_00FF_00FF) << 8 | units >> 8 & 0x00FF_00FF_00FF_00FF;
-        self.buffer |= bytes_swapped.swap_bytes() >> self.count;
-        let whole = (63 - self.count) >> 4;
-        self.at += 2 * whole as usize;
-        self.count += 16 * whole;
-    }
-
-    #[cold]
-    fn last_units(&self) -> u64 {
-        let rest = self.stream.get(self.at..).unwrap_or_default();
-        let mut units = [0; 8];
-        units[..rest.len()].copy_from_slice(rest);
-        u64::from_le_bytes(units)
+        self.buffer |= bytes_swapped.swap_bytes() >> (self.count & LENGTH_MASK);
+        self.count |= 48;
     }
 
     #[inline(always)]
-    fn skip(&mut self, count: u32) {
-        self.buffer <<= count;
-        self.count -= count;
+    fn skip(&mut self, entry: u32) {
+        self.buffer <<= entry & LENGTH_MASK;
+        self.count = self.count.wrapping_sub(entry);
     }
 
     /// Reads the offset of a match.
     #[inline(always)]
     fn offset(&mut self, entry: u32) -> usize {
         let extra = entry >> OFFSET_BITS_SHIFT & 0xF;
-        let offset = 1 << extra | self.buffer >> 1 >> (63 - extra);
+        let offset = (self.buffer >> 1 | 1 << 63) >> (63 - extra);
         self.skip(extra);
         offset as usize
     }
 
     /// Reads the bytes of a long length, which lie behind the unit that leaves 16 to 31 bits in the buffer.
-    #[cold]
-    #[inline(never)]
+    #[inline(always)]
     fn long_length(&mut self) -> Result<usize, Damaged> {
-        let ahead = (self.count - 16) >> 4;
-        self.at -= 2 * ahead as usize;
-        self.count -= 16 * ahead;
+        let count = self.count & LENGTH_MASK;
+        let ahead = (count - 16) >> 4;
+        self.count = count - 16 * ahead;
         self.buffer &= !(u64::MAX >> self.count);
-        let mut length = usize::from(*self.stream.get(self.at).ok_or(TOO_SHORT)?) + LONG_LENGTH;
-        self.at += 1;
-        if length == LONG_LENGTH + 255 {
-            let long = self.stream.get(self.at..).and_then(|rest| rest.first_chunk()).ok_or(TOO_SHORT)?;
+        let at = self.stream.len() - self.rest.len() + self.missing - 2 * ahead as usize;
+        let (&byte, mut rest) = self.stream.get(at..).and_then(|rest| rest.split_first()).ok_or(TOO_SHORT)?;
+        let mut length = usize::from(byte) + LONG_LENGTH;
+        if byte == u8::MAX {
+            let (long, behind) = rest.split_first_chunk().ok_or(TOO_SHORT)?;
             length = usize::from(u16::from_le_bytes(*long));
-            self.at += 2;
+            rest = behind;
         }
+        self.rest = rest;
+        self.missing = 0;
         Ok(length + MIN_MATCH)
     }
 
     /// Whether more bits were taken than there are.
     fn overran(&self) -> bool {
-        self.at.saturating_sub(self.count as usize / 8) > self.stream.len()
+        self.missing > (self.count & LENGTH_MASK) as usize / 8
     }
+}
+
+/// The units at the end of the stream, followed by zeros.
+#[cold]
+#[inline(never)]
+fn last_units(rest: &[u8]) -> u64 {
+    let mut units = [0; 8];
+    units[..rest.len()].copy_from_slice(rest);
+    u64::from_le_bytes(units)
 }

@@ -19,13 +19,17 @@
 //! Sources: \[MS-XCA\] sections 2.1 and 2.2; wimlib's documentation; chunks written by wimlib.
 
 mod decode;
+mod encode;
 
 pub use decode::Decoder;
+pub use encode::Encoder;
 
 /// The longest chunk, from the longest offset (65535) that the format can express.
 pub const MAX_CHUNK: usize = 1 << 16;
 
 const SYMBOLS: usize = 512;
+const LITERALS: usize = 256;
+const END_OF_DATA: usize = 256;
 const MAX_CODEWORD: usize = 15;
 const MIN_MATCH: usize = 3;
 /// A length header that says that more of the length follows.

@@ -8,6 +8,10 @@ pub mod code {
     pub const DEVICE: u32 = 0x1100_0001;
     /// The program.
     pub const PATH: u32 = 0x1200_0002;
+    /// What menus show.
+    pub const DESCRIPTION: u32 = 0x1200_0004;
+    /// The language of menus.
+    pub const LOCALE: u32 = 0x1200_0005;
     /// Where Windows is.
     pub const OS_DEVICE: u32 = 0x2100_0001;
     /// The folder of Windows.

@@ -48,7 +48,7 @@
 //! driver) and were compared with volumes that Windows 10 formatted.
 
 mod boot;
-pub mod boot_code;
+mod boot_code;
 mod geometry;
 pub mod ondisk;
 mod plan;
@@ -57,6 +57,7 @@ mod write;
 
 use std::borrow::Cow;
 
+pub use boot_code::{BOOT_CODE, BPB};
 pub use plan::{Plan, Summary};
 
 use crate::base::{FileTime, Name};

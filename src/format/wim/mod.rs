@@ -29,6 +29,7 @@ mod info;
 mod integrity;
 mod metadata;
 mod ondisk;
+mod part_id;
 mod resource;
 mod store;
 mod table;
@@ -42,6 +43,7 @@ use uuid::Uuid;
 
 pub use info::Summary;
 pub use metadata::{Notes, Volume};
+pub use part_id::PartId;
 pub use resource::Compression;
 pub use store::Sha1Hash;
 pub use write::{Options, Written, write};

@@ -91,7 +91,9 @@ impl Writer<'_> {
             let first = pending.len();
             for link in links {
                 let at = self.dentry(link)?;
-                if self.tree.node(link.node).is_directory() {
+                // An empty junction has no list of children, unlike any other empty directory.
+                let node = self.tree.node(link.node);
+                if node.is_directory() && (node.reparse.is_none() || !node.children().is_empty()) {
                     pending.push((link.node, at));
                 }
             }
