@@ -7,10 +7,12 @@
 use std::collections::{BTreeMap, HashMap};
 use std::fs;
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 use std::thread;
 
 use nanovhd::base::FileTime;
-use nanovhd::format::wim::{self, Compression, ImageInfo};
+use nanovhd::format::wim::{self, Compression, ImageInfo, Wim};
+use nanovhd::image::demo;
 use nanovhd::tree::{Link, Node, NodeId, Times, Tree, attributes};
 use uuid::Uuid;
 
@@ -18,7 +20,7 @@ use super::windows::{DESCRIPTORS, descriptor, short_name};
 use crate::shell::{self, Failure, Result};
 
 /// Changed with everything that changes the WIM.
-const VERSION: &str = "2";
+const VERSION: &str = "3";
 
 /// Packages with Windows binaries, pinned: what they hold is what the benchmark measures.
 const WHEELS: &[&str] = &[
@@ -39,13 +41,6 @@ const LINKED: usize = 600;
 
 /// 2016-09-26 12:00 UTC.
 const MADE: FileTime = FileTime(131_193_648_000_000_000);
-
-/// The number of amd64 in a WIM's XML.
-const AMD64: u32 = 9;
-
-/// What an image has to have to be taken for a Windows. (The benchmark boots nothing.)
-const STAND_INS: &[&str] =
-    &["Windows/System32/config/SYSTEM", "Windows/System32/winload.exe", "Windows/Boot/PCAT/bootmgr"];
 
 /// What the benchmark works on.
 pub(super) struct Corpus {
@@ -142,10 +137,7 @@ fn fnv(text: &str) -> u64 {
 }
 
 fn make(entries: &[Entry], wim: &Path) -> Result<()> {
-    let mut builder = Builder::new();
-    for name in STAND_INS {
-        builder.file(name, name.as_bytes().to_vec())?;
-    }
+    let (mut builder, image) = Builder::new()?;
     for entry in entries {
         let node = builder.file(&entry.name, fs::read(&entry.source)?)?;
         if let Some(link) = &entry.link {
@@ -161,7 +153,6 @@ fn make(entries: &[Entry], wim: &Path) -> Result<()> {
         integrity: false,
         threads: thread::available_parallelism()?,
     };
-    let image = ImageInfo { name: Some("Nano".into()), architecture: Some(AMD64), ..ImageInfo::default() };
     let mut file = fs::File::options().read(true).write(true).create(true).truncate(true).open(&plain)?;
     wim::write(&mut file, &[(&builder.tree, image)], &options)?;
     let mut wimlib = shell::command("wimlib-imagex");
@@ -170,7 +161,7 @@ fn make(entries: &[Entry], wim: &Path) -> Result<()> {
     Ok(fs::rename(compressed, wim)?)
 }
 
-/// An image in the making. Everything gets a descriptor by its folder.
+/// An image in the making. Everything that is added gets a descriptor by its folder.
 struct Builder {
     tree: Tree,
     folders: HashMap<String, NodeId>,
@@ -179,19 +170,23 @@ struct Builder {
 }
 
 impl Builder {
-    fn new() -> Self {
-        let tree = Tree::new(Node::directory(0, Times::all(MADE)));
+    /// Begins with the demo's image, which has what makes an image a Windows.
+    fn new() -> Result<(Self, ImageInfo)> {
+        let wim = Wim::open(vec![Arc::new(demo::wim(thread::available_parallelism()?)?)])?;
+        let index = wim.select(demo::IMAGE)?;
+        let tree = wim.tree(index)?.tree;
         let folders = HashMap::from([(String::new(), tree.root())]);
-        let mut builder = Self { tree, folders, short: HashMap::new() };
-        builder.tree.node_mut(builder.tree.root()).descriptor = Some(builder.tree.add_descriptor(&descriptor(0)));
-        builder
+        Ok((Self { tree, folders, short: HashMap::new() }, wim.images()[index - 1].clone()))
     }
 
     fn folder(&mut self, path: &str) -> Result<NodeId> {
         if let Some(known) = self.folders.get(path) {
             return Ok(*known);
         }
-        let node = self.add(path, Node::directory(0, Times::all(MADE)))?;
+        let node = match self.tree.find(path) {
+            Some(node) => node,
+            None => self.add(path, Node::directory(0, Times::all(MADE)))?,
+        };
         self.folders.insert(path.to_string(), node);
         Ok(node)
     }
