@@ -29,7 +29,6 @@ mod info;
 mod integrity;
 mod metadata;
 mod ondisk;
-mod part_id;
 mod resource;
 mod store;
 mod table;
@@ -43,7 +42,6 @@ use uuid::Uuid;
 
 pub use info::Summary;
 pub use metadata::{Notes, Volume};
-pub use part_id::PartId;
 pub use resource::Compression;
 pub use store::Sha1Hash;
 pub use table::PartId;
