@@ -31,9 +31,10 @@
 //!
 //! # Choices
 //!
-//! * A file whose source gives no short name, but whose name is one, has the one name for both purposes (namespace 3), as in
-//!   Windows, where `$MFTMirr` is such a name; without a short name the namespace is 0, as on volumes with 8.3 names turned off.
-//!   Links beyond the one with the short name have namespace 0.
+//! * A name that its source also gives as the short one serves both purposes (namespace 3). Without a short name the namespace
+//!   is 0, even where the name has the form 8.3: that is how volumes with 8.3 names turned off have it, and what wimlib
+//!   writes, so that a capture of the volume says no more than the source. Links beyond the one with the short name have
+//!   namespace 0.
 //! * A node without a security descriptor gets Administrators and SYSTEM full, Users read and execute.
 //! * A stream that its source calls sparse keeps its flag. Its bytes are allocated in full, because sources do not say where
 //!   the holes are, unless they are in memory and all zero. The file attribute follows from the streams.

@@ -153,7 +153,7 @@ impl Census {
                 pair.map(|p| (*p, namespace::WIN32)).or_else(|| both().map(|p| (*p, namespace::WIN32_AND_DOS)));
 
             let kept = usize::from(pair.is_some());
-            let given = places.iter().filter(|place| has_own_short(self.link(tree, **place))).count();
+            let given = places.iter().filter(|place| self.link(tree, **place).other_short().is_some()).count();
             losses.short_names.add(given.saturating_sub(kept), self.node(rank));
 
             if let Some((place, namespace)) = chosen {
@@ -320,26 +320,21 @@ fn check_name(units: &[u16]) -> Result<()> {
     }
 }
 
-/// Whether the source gave the link a short name that differs from its long one.
-fn has_own_short(link: &Link) -> bool {
-    link.short.as_ref().is_some_and(|short| !upcase::same(short.units(), link.name.units()))
-}
-
-/// Whether that name can stand as the DOS half of a pair.
+/// Whether the link's short name can stand as the DOS half of a pair.
 fn separate_short(link: &Link) -> bool {
-    has_own_short(link) && link.short.as_ref().is_some_and(|short| is_short(short.units(), |unit| unit > 0x20))
+    link.other_short().is_some_and(|short| is_short(short.units()))
 }
 
-/// Whether the long name does for DOS as well.
+/// Whether the source says that the long name does for DOS as well.
 fn serves_both(link: &Link) -> bool {
-    !has_own_short(link) && is_short(link.name.units(), |unit| (0x21..0x7F).contains(&unit))
+    link.short.is_some() && link.other_short().is_none() && is_short(link.name.units())
 }
 
-/// Whether a name has the form 8.3 of characters that `allowed` and DOS take.
-fn is_short(units: &[u16], allowed: impl Fn(u16) -> bool) -> bool {
+/// Whether a name has the form 8.3 of characters that DOS takes.
+fn is_short(units: &[u16]) -> bool {
     let mut parts = units.split(|unit| *unit == u16::from(b'.'));
     let (base, extension) = (parts.next().unwrap_or_default(), parts.next());
-    let character = |unit: &u16| allowed(*unit) && !b"\"*+,/:;<=>?[\\]|".iter().any(|bad| u16::from(*bad) == *unit);
+    let character = |unit: &u16| *unit > 0x20 && !b"\"*+,/:;<=>?[\\]|".iter().any(|bad| u16::from(*bad) == *unit);
     (1..=8).contains(&base.len())
         && extension.is_none_or(|extension| (1..=3).contains(&extension.len()))
         && parts.next().is_none()
@@ -351,7 +346,7 @@ mod tests {
     use super::*;
 
     fn short(text: &str) -> bool {
-        is_short(&text.encode_utf16().collect::<Vec<_>>(), |unit| (0x21..0x7F).contains(&unit))
+        is_short(&text.encode_utf16().collect::<Vec<_>>())
     }
 
     #[test]
@@ -359,7 +354,7 @@ mod tests {
         for name in ["A", "BOOTMGR", "README.TXT", "PROGRA~1", "$MFTMirr", "12345678.123"] {
             assert!(short(name), "{name}");
         }
-        for name in ["", ".", ".A", "A.", "123456789", "A.1234", "A.B.C", "A B", "A+B", "É"] {
+        for name in ["", ".", ".A", "A.", "123456789", "A.1234", "A.B.C", "A B", "A+B"] {
             assert!(!short(name), "{name}");
         }
     }
