@@ -283,7 +283,7 @@ pub trait BlobStore: Send + Sync {
     }
 
     /// Gives each of the `wanted` blobs (without duplicates) to `sink`, once, verified: it returns `Ok` only if all of them
-    /// were whole.
+    /// were whole. With one thread, the pieces of each blob come in ascending order.
     fn stream(&self, wanted: &[BlobId], threads: NonZeroUsize, sink: &dyn BlobSink) -> Result<(), BlobError>;
 
     /// One whole blob, verified, for a blob that is known to be small.

@@ -254,8 +254,8 @@ mod tests {
     fn puts_every_piece_in_its_place() {
         let loader = executable(0x8664);
         let hive = system_hive(&[
-            ("ProductOptions", "ProductType", Value::sz("ServerNT")),
-            (r"MUI\UILanguages\de-DE", "Type", Value::dword(1)),
+            (r"Control\ProductOptions", "ProductType", Value::sz("ServerNT")),
+            (r"Control\MUI\UILanguages\de-DE", "Type", Value::dword(1)),
         ]);
         let tree = tree_of(&[
             (HIVE, &hive),

@@ -2,7 +2,7 @@
 
 use std::fs::{self, File};
 use std::io::Write;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
 use nanovhd::format::mbr::Mbr;
 
@@ -11,10 +11,14 @@ use crate::support::tools::Tools;
 use crate::support::volume::{Disk, Volume, u32_at};
 
 const MIB: u64 = 1 << 20;
+const ATTRIBUTE_LIST: u32 = 0x20;
 const DATA: u32 = 0x80;
 const INDEX_ROOT: u32 = 0x90;
 const INDEX_ALLOCATION: u32 = 0xA0;
 const ROOT: usize = 5;
+
+/// A message, and what provokes it.
+type Damage<T> = (&'static str, fn(&mut T));
 
 static STAND_IN: &[u8] = include_bytes!("../../templates/boot/standin.bin");
 
@@ -69,8 +73,58 @@ fn simple(tools: &Tools, cluster: usize, bootmgr: &[u8]) -> (Disk, usize) {
     (volume.into_disk(), number)
 }
 
-fn write_small(folder: &Path, names: impl Iterator<Item = String>) {
-    names.for_each(|name| fs::write(folder.join(name), "").expect("a file"));
+/// Files of equal length that fill a volume to the last cluster.
+struct Pieces {
+    folder: PathBuf,
+    count: usize,
+}
+
+impl Pieces {
+    fn fill(folder: &Path, len: usize) -> Self {
+        let rest = folder.join("rest");
+        fs::write(&rest, "").expect("a file");
+        let mut pieces = Self { folder: folder.join("pieces"), count: 0 };
+        fs::create_dir(&pieces.folder).expect("a folder");
+        let content = vec![0x78; len];
+        while fs::write(pieces.path(pieces.count), &content).is_ok() {
+            pieces.count += 1;
+        }
+        // What is left may be too little for a piece, or lack a FILE record for one.
+        let mut rest = File::create(rest).expect("the empty file");
+        while rest.write_all(&content).is_ok() {}
+        while rest.write_all(&[0x78; 512]).is_ok() {}
+        pieces
+    }
+
+    fn path(&self, number: usize) -> PathBuf {
+        self.folder.join(number.to_string())
+    }
+
+    fn remove(&self, number: usize) {
+        fs::remove_file(self.path(number)).expect("a piece to remove");
+    }
+
+    /// Makes gaps of mostly one piece and calls `each` after every one. Which pieces go looks random, because ntfs-3g fills a
+    /// volume from several places by turns: every other one would leave no gaps in some, and nothing else in others.
+    fn remove_some(&self, mut each: impl FnMut()) {
+        for number in (0..self.count).filter(|number| is_gap(*number)) {
+            self.remove(number);
+            each();
+        }
+    }
+
+    /// Makes room for `wanted` pieces in gaps far apart.
+    fn remove_evenly(&self, wanted: usize) {
+        assert!(self.count / wanted > 10, "{wanted} of {} are not far apart", self.count);
+        (0..wanted).for_each(|n| self.remove(n * self.count / wanted));
+    }
+}
+
+/// One number of four.
+fn is_gap(number: usize) -> bool {
+    let mixed = (number as u64 + 1).wrapping_mul(0x9E37_79B9_7F4A_7C15);
+    let mixed = (mixed ^ (mixed >> 30)).wrapping_mul(0xBF58_476D_1CE4_E5B9);
+    (mixed ^ (mixed >> 27)).wrapping_mul(0x94D0_49BB_1331_11EB) >> 62 == 0
 }
 
 /// How many runs ntfsinfo counted.
@@ -84,6 +138,12 @@ fn segments(info: &str, attribute: &str) -> Vec<u64> {
     let parts = info.split("Dumping attribute ").filter(|part| part.starts_with(attribute));
     let number = |part: &str| part.split_once("Lowest VCN")?.1.split_whitespace().next()?.parse().ok();
     parts.filter_map(number).collect()
+}
+
+/// The LCN of the first run of a run list.
+fn first_cluster(runs: &[u8]) -> usize {
+    let (length, distance) = (usize::from(runs[0] & 15), usize::from(runs[0] >> 4));
+    runs[1 + length..][..distance].iter().rev().fold(0, |lcn, byte| lcn << 8 | usize::from(*byte))
 }
 
 #[test]
@@ -141,21 +201,21 @@ fn starts_a_resident_bootmgr() {
     let program = [
         &[
             0x0E, 0x1F,       // push cs; pop ds
-            0xBE, 0x10, 0x00, // mov si, text
+            0xBE, 0x12, 0x00, // mov si, text
             0xBA, 0xF8, 0x03, // mov dx, 3F8h
             0xAC,             // next: lodsb
-            0xEE,             // out dx, al
             0x84, 0xC0,       // test al, al
-            0x75, 0xFA,       // jnz next
-            0xEB, 0xFE,       // jmp $
+            0x74, 0x03,       // jz end
+            0xEE,             // out dx, al
+            0xEB, 0xF8,       // jmp next
+            0xEB, 0xFE,       // end: jmp end
         ][..],
         b"nanovhd: boot chain ok\n\0",
     ]
     .concat();
     let (mut disk, number) = simple(&tools, 4096, &program);
     assert_eq!(disk.attribute(number, DATA)[8], 0, "resident");
-    let outcome = boot(&disk);
-    assert!(outcome.serial.starts_with("nanovhd: boot chain ok\n"), "{outcome:#?}");
+    assert_starts(&disk);
 }
 
 /// What lies behind the initialized size is garbage on the disk and zero to a reader.
@@ -176,106 +236,189 @@ fn zeroes_what_was_never_written() {
     assert_starts(&disk);
 }
 
-/// Fills the volume, frees every other piece and makes files: their records go where $MFT finds room.
+/// Fills the volume, frees some pieces and makes files: their records go where $MFT finds room.
 ///
-/// BOOTMGR's record is the last one that a full volume had room for, in the last pieces.
+/// BOOTMGR's record is the last one that there was room for.
+fn with_fragmented_mft(tools: &Tools, cluster: usize, piece: usize) -> Option<Disk> {
+    let volume = Volume::format(tools, cluster, 48 * MIB, &[]);
+    let filled = volume.mounted(|root| {
+        let small = root.join("small");
+        fs::create_dir(&small).expect("a folder");
+        let pieces = Pieces::fill(root, piece);
+        let path = |name: usize| small.join(name.to_string());
+        let (mut name, mut last) = (0, None);
+        pieces.remove_some(|| {
+            let first = name;
+            while File::create(path(name)).is_ok() {
+                name += 1;
+            }
+            // One takes the record of the piece; more have new ones.
+            if name > first + 2 {
+                last = Some(path(name - 1));
+            }
+            name += 1;
+        });
+        fs::rename(last.expect("a file"), root.join("bootmgr")).expect("a free name");
+        (0..pieces.count).filter(|number| !is_gap(*number)).take(60).for_each(|number| pieces.remove(number));
+        let mut bootmgr = File::options().write(true).open(root.join("bootmgr")).expect("the empty file");
+        bootmgr.write_all(STAND_IN).expect("room for it");
+    });
+    filled?;
+    let mft = volume.info(&["-i", "0"]);
+    let segments = segments(&mft, "$DATA");
+    assert!(runs(&mft) > 100 && segments.len() > 1, "{cluster}: {} runs, {segments:?}", runs(&mft));
+    assert!(mft.contains("Dumping attribute $ATTRIBUTE_LIST"), "no attribute list");
+    let vcn = (volume.record_number("bootmgr") * 1024 / cluster) as u64;
+    assert!(vcn >= segments[1], "BOOTMGR's record, at VCN {vcn}, is not in a later segment: {segments:?}");
+    Some(volume.into_disk())
+}
+
 #[test]
 fn reads_a_fragmented_mft() {
     let Some(tools) = tools() else { return };
-    for (cluster, piece) in [(4096, 16_384), (512, 16_384)] {
-        let volume = Volume::format(&tools, cluster, 48 * MIB, &[]);
-        let filled = volume.mounted(|root| {
-            let (fill, small) = (root.join("fill"), root.join("small"));
-            fs::create_dir(&fill).expect("a folder");
-            fs::create_dir(&small).expect("a folder");
-            let piece = vec![0x78; piece];
-            let pieces = (0..).find(|n| fs::write(fill.join(n.to_string()), &piece).is_err()).expect("a full volume");
-            let mut names = 0..;
-            for n in (1..pieces).step_by(2).take(600) {
-                fs::remove_file(fill.join(n.to_string())).expect("a file to remove");
-                let full = names.find(|name| File::create(small.join(name.to_string())).is_err());
-                full.expect("the room of one piece for records");
-            }
-            // Files keep their records until here, so this one's is among the last.
-            let last = (0..names.start).rev().map(|name| small.join(name.to_string())).find(|path| path.exists());
-            fs::rename(last.expect("a file"), root.join("bootmgr")).expect("a free name");
-            for n in (0..pieces).step_by(2).skip(100).take(40) {
-                fs::remove_file(fill.join(n.to_string())).expect("a file to remove");
-            }
-            let mut bootmgr = File::options().write(true).open(root.join("bootmgr")).expect("the empty file");
-            bootmgr.write_all(STAND_IN).expect("room for it");
-        });
-        if filled.is_none() {
-            return;
-        }
-        let mft = volume.info(&["-i", "0"]);
-        let segments = segments(&mft, "$DATA");
-        assert!(runs(&mft) > 100 && segments.len() > 1, "not fragmented: {} runs, {segments:?}", runs(&mft));
-        assert!(mft.contains("Dumping attribute $ATTRIBUTE_LIST"), "no attribute list");
-        let vcn = (volume.record_number("bootmgr") * 1024 / cluster) as u64;
-        assert!(vcn >= segments[1], "BOOTMGR's record, at VCN {vcn}, is not in a later segment: {segments:?}");
-        assert_starts(&volume.into_disk());
+    for (cluster, piece) in [(512, 4096), (4096, 16_384)] {
+        let Some(disk) = with_fragmented_mft(&tools, cluster, piece) else { return };
+        assert_starts(&disk);
     }
 }
 
-/// 20,000 names, and files with data among them, so that the index lies in hundreds of pieces and needs an attribute list.
-/// Then whole blocks of it are given up again.
+/// 20,000 names whose index grows into the gaps of a volume that was full: it lies in hundreds of pieces and needs an
+/// attribute list. Then whole blocks of it are given up again.
 #[test]
 fn searches_a_large_root_directory() {
     let Some(tools) = tools() else { return };
     for cluster in [512, 4096] {
-        let volume = Volume::format(&tools, cluster, 128 * MIB, &[]);
+        let volume = Volume::format(&tools, cluster, 96 * MIB, &[]);
         let filled = volume.mounted(|root| {
-            for group in 0..200 {
-                let name = |n| format!("{:05} {}", (group * 100 + n) * 7919 % 20_000, "a name of some length");
-                write_small(root, (0..50).map(name));
-                fs::write(root.join(format!("data {group}")), [0x78; 20_000]).expect("a file with clusters");
-                write_small(root, (50..100).map(name));
-                if group == 120 {
-                    fs::write(root.join("bootmgr"), STAND_IN).expect("BOOTMGR");
+            let name = |n: usize| format!("{:05} a name of some length", n * 7919 % 20_000);
+            let fill = root.join("fill");
+            fs::create_dir(&fill).expect("a folder");
+            (0..20_000).for_each(|n| fs::write(fill.join(name(n)), "").expect("a file"));
+            fs::write(fill.join("bootmgr"), STAND_IN).expect("BOOTMGR");
+            let mut big = File::create(fill.join("big")).expect("a file");
+            while big.write_all(&[0x78; 1 << 16]).is_ok() {}
+            big.set_len(big.metadata().expect("its length").len() - 40 * MIB).expect("a shorter file");
+            drop(big);
+            Pieces::fill(root, 4096).remove_some(|| ());
+
+            for n in 0..20_000 {
+                fs::rename(fill.join(name(n)), root.join(name(n))).expect("room for a name");
+                if n == 15_000 {
+                    fs::rename(fill.join("bootmgr"), root.join("bootmgr")).expect("room for a name");
                 }
             }
             for n in 3000..6000 {
-                let name = format!("{n:05} a name of some length");
-                fs::remove_file(root.join(name)).expect("a file to remove");
+                fs::remove_file(root.join(format!("{n:05} a name of some length"))).expect("a file to remove");
             }
-            write_small(root, (0..3000).map(|n| format!("z{n}")));
         });
         if filled.is_none() {
             return;
         }
         let info = volume.info(&["-i", "5"]);
-        assert!(runs(&info) > 20, "the index is in {} runs", runs(&info));
-        if cluster == 512 {
-            assert!(info.contains("Dumping attribute $ATTRIBUTE_LIST"), "no attribute list");
-        }
+        let segments = segments(&info, "$INDEX_ALLOCATION");
+        assert!(runs(&info) > 200 && segments.len() > 1, "not fragmented: {} runs, {segments:?}", runs(&info));
         assert_starts(&volume.into_disk());
     }
 }
 
-/// Two files that grow by turns. The longer one needs several records for its runs, which only a list can name.
+/// In the gaps of a volume that was full. The longer one needs several records for its runs, which only a list can name.
 #[test]
 fn loads_a_fragmented_bootmgr() {
     let Some(tools) = tools() else { return };
-    for (cluster, len, listed) in [(512, STAND_IN.len(), true), (512, 413_690, true), (4096, 413_690, false)] {
-        let volume = Volume::format(&tools, cluster, 32 * MIB, &[]);
-        let program = if len == STAND_IN.len() { STAND_IN.to_vec() } else { stand_in(len) };
+    for (cluster, len, several) in [(512, STAND_IN.len(), false), (512, 413_690, true), (4096, 413_690, false)] {
+        let volume = Volume::format(&tools, cluster, 24 * MIB, &[]);
         let filled = volume.mounted(|root| {
+            let piece = cluster.max(1024); // less would be resident
+            Pieces::fill(root, piece).remove_evenly(2 * len / piece);
+            // ntfs-3g refuses to spread one write over such gaps.
             let mut bootmgr = File::create(root.join("BOOTMGR")).expect("BOOTMGR");
-            let mut other = File::create(root.join("other")).expect("a file");
-            for piece in program.chunks(cluster) {
-                bootmgr.write_all(piece).and_then(|()| bootmgr.sync_all()).expect("a piece of BOOTMGR");
-                other.write_all(&vec![0x78; cluster]).and_then(|()| other.sync_all()).expect("a piece of the other");
-            }
+            stand_in(len).chunks(cluster).for_each(|chunk| bootmgr.write_all(chunk).expect("room for it"));
         });
         if filled.is_none() {
             return;
         }
         let info = volume.info(&["-F", "BOOTMGR"]);
-        assert!(runs(&info) >= 50, "{} runs", runs(&info));
-        assert_eq!(info.contains("Dumping attribute $ATTRIBUTE_LIST"), listed, "{info}");
+        let segments = segments(&info, "$DATA");
+        assert!(runs(&info) >= 50, "{cluster}, {len}: {} runs", runs(&info));
+        assert_eq!(segments.len() > 1, several, "{segments:?}");
+        assert_eq!(info.contains("Dumping attribute $ATTRIBUTE_LIST"), several, "{info}");
         assert_starts(&volume.into_disk());
     }
+}
+
+/// ntfs-3g makes no attribute list that is resident, so this one is made by hand: both halves of BOOTMGR's $DATA move to records
+/// of their own. Then it is spoilt.
+#[test]
+fn follows_a_resident_attribute_list() {
+    let Some(tools) = tools() else { return };
+    let (mut disk, number) = simple(&tools, 4096, STAND_IN);
+    let halves = [40, 41]; // records that ntfs-3g formats and keeps for the extension of $MFT
+
+    let data = disk.attribute(number, DATA)[..0x40].to_vec();
+    let runs = disk.attribute(number, DATA)[usize::from(data[0x20])..][..8].to_vec();
+    let (cluster, clusters) = (first_cluster(&runs) as u32, STAND_IN.len().div_ceil(4096) as u32);
+    assert_eq!(usize::from(runs[1]), clusters as usize, "one run");
+    let half = clusters / 2;
+    let segment = |first: u32, end: u32| {
+        let mut segment = data.clone();
+        segment[4] = 0x50;
+        segment[0x10..0x14].copy_from_slice(&first.to_le_bytes());
+        segment[0x18..0x1C].copy_from_slice(&(end - 1).to_le_bytes());
+        let run = [&[0x44][..], &(end - first).to_le_bytes(), &(cluster + first).to_le_bytes(), &[0; 7]].concat();
+        [segment, run].concat()
+    };
+    let entry = |kind: u32, first: u32, record: usize, sequence: u16| {
+        let header = [&kind.to_le_bytes()[..], &[32, 0, 0, 26]].concat();
+        let reference = [&(record as u32).to_le_bytes()[..], &[0; 2], &sequence.to_le_bytes()].concat();
+        [&header[..], &u64::from(first).to_le_bytes(), &reference, &[0; 8]].concat()
+    };
+    let sequence = |record: &[u8]| u16::from_le_bytes([record[0x10], record[0x11]]);
+    let own = sequence(disk.record(number));
+    let mut list = [0x10, 0x30].map(|kind| entry(kind, 0, number, own)).concat();
+    for (record, first) in halves.into_iter().zip([0, half]) {
+        list.extend(entry(DATA, first, record, sequence(disk.record(record))));
+    }
+    let header = [&ATTRIBUTE_LIST.to_le_bytes()[..], &(24 + list.len() as u32).to_le_bytes(), &[0; 8]].concat();
+    let list = [&header[..], &(list.len() as u32).to_le_bytes(), &[24, 0, 0, 0], &list].concat();
+
+    let mut whole = |kind| {
+        let attribute = disk.attribute(number, kind);
+        attribute[..u32_at(attribute, 4) as usize].to_vec()
+    };
+    let [information, name] = [0x10, 0x30].map(&mut whole);
+    put_attributes(disk.record(number), &[information, list, name].concat());
+    for (record, (first, end)) in halves.into_iter().zip([(0, half), (half, clusters)]) {
+        let extension = disk.record(record);
+        extension[0x16] = 1;
+        extension[0x20..0x24].copy_from_slice(&(number as u32).to_le_bytes());
+        put_attributes(extension, &segment(first, end));
+    }
+    assert_starts(&disk);
+
+    let listed = |offset: usize, value: u8| {
+        let mut disk = disk.clone();
+        disk.attribute(number, ATTRIBUTE_LIST)[24 + 2 * 32 + offset] = value;
+        disk
+    };
+    assert_says(&listed(0x04, 0), "BOOTMGR: damaged attribute list");
+    assert_says(&listed(0x04, 0xF8), "BOOTMGR: damaged attribute list");
+    assert_says(&listed(0x00, 0x81), "BOOTMGR: it has no data");
+    assert_says(&listed(0x10, 42), "BOOTMGR: damaged FILE record 000000000000002A");
+    assert_says(&listed(0x16, 77), "BOOTMGR: damaged FILE record 0000000000000028");
+    assert_says(&listed(32 + 0x08, 0xFF), "BOOTMGR: damaged run list, at cluster");
+    let mut other_base = disk.clone();
+    other_base.record(halves[1])[0x20] ^= 1;
+    assert_says(&other_base, "BOOTMGR: damaged FILE record 0000000000000029");
+}
+
+/// Makes these the attributes of a record; they end before its first fixup.
+fn put_attributes(record: &mut [u8], attributes: &[u8]) {
+    let start = usize::from(record[0x14]);
+    let end = start + attributes.len();
+    assert!(end + 8 < 510, "the attributes fit before the first fixup");
+    record[start..end].copy_from_slice(attributes);
+    record[end..end + 8].copy_from_slice(&[0xFF, 0xFF, 0xFF, 0xFF, 0, 0, 0, 0]);
+    record[0x18..0x1C].copy_from_slice(&(end as u32 + 8).to_le_bytes());
 }
 
 #[test]
@@ -336,20 +479,20 @@ fn refuses_a_bootmgr_that_is_not_stored_plain() {
 fn says_what_is_wrong_with_the_volume() {
     let Some(tools) = tools() else { return };
     let (disk, _) = simple(&tools, 4096, STAND_IN);
-    let cases: [(&str, &dyn Fn(&mut Disk)); 13] = [
-        ("no boot record in the active partition", &|disk| disk.volume[510] = 0),
-        ("sector size not 512", &|disk| disk.volume[0x0C] = 0x10),
-        ("$Boot damaged", &|disk| disk.volume[0x1C..0x20].fill(0)),
-        ("$Boot damaged", &|disk| disk.volume[0x201] ^= 1),
-        ("disk read error", &|disk| disk.volume[0x1C..0x20].fill(0xFF)),
-        ("the BIOS parameter block is damaged", &|disk| disk.volume[0x0D] = 3),
-        ("the BIOS parameter block is damaged", &|disk| disk.volume[0x0D] = 0xF3),
-        ("the BIOS parameter block is damaged", &|disk| disk.volume[0x40] = 0),
-        ("the BIOS parameter block is damaged", &|disk| disk.volume[0x44] = 0x7F),
-        ("$MFT: damaged run list", &|disk| disk.volume[0x37] = 0x80),
-        ("$MFT: damaged FILE record 0000000000000000", &|disk| disk.record(0)[510] ^= 1),
-        ("$MFT: damaged attribute in FILE record 0000000000000000", &|disk| disk.attribute(0, DATA)[0] = 0x81),
-        ("root directory: damaged FILE record 0000000000000005", &|disk| disk.record(ROOT)[1022] ^= 1),
+    let cases: [Damage<Disk>; 13] = [
+        ("no boot record in the active partition", |disk| disk.volume[510] = 0),
+        ("sector size not 512", |disk| disk.volume[0x0C] = 0x10),
+        ("bad $Boot/hidden sectors", |disk| disk.volume[0x1C..0x20].fill(0)),
+        ("bad $Boot/hidden sectors", |disk| disk.volume[0x201] ^= 1),
+        ("disk read error", |disk| disk.volume[0x1C..0x20].fill(0xFF)),
+        ("the BIOS parameter block is damaged", |disk| disk.volume[0x0D] = 3),
+        ("the BIOS parameter block is damaged", |disk| disk.volume[0x0D] = 0xF3),
+        ("the BIOS parameter block is damaged", |disk| disk.volume[0x40] = 0),
+        ("the BIOS parameter block is damaged", |disk| disk.volume[0x44] = 0x7F),
+        ("$MFT: damaged run list", |disk| disk.volume[0x37] = 0x80),
+        ("$MFT: damaged FILE record 0000000000000000", |disk| disk.record(0)[510] ^= 1),
+        ("$MFT: damaged attribute in FILE record 0000000000000000", |disk| disk.attribute(0, DATA)[0] = 0x81),
+        ("root directory: damaged FILE record 0000000000000005", |disk| disk.record(ROOT)[1022] ^= 1),
     ];
     for (message, damage) in cases {
         let mut disk = disk.clone();
@@ -367,8 +510,7 @@ fn says_what_is_wrong_with_the_directory() {
 
     let runs = disk.attribute(ROOT, INDEX_ALLOCATION);
     let at = usize::from(runs[0x20]);
-    assert_eq!(runs[at], 0x11, "one run of one byte each");
-    let block = usize::from(runs[at + 2]) * 4096;
+    let block = first_cluster(&runs[at..]) * 4096;
     assert!(disk.volume[block..].starts_with(b"INDX"), "the index block");
     let mut with = |message, offset: usize, value: u8| {
         let mut disk = disk.clone();
@@ -391,11 +533,11 @@ fn says_what_is_wrong_with_the_directory() {
 fn says_what_is_wrong_with_the_partition_table() {
     let Some(tools) = tools() else { return };
     let (disk, _) = simple(&tools, 4096, STAND_IN);
-    let cases: [(&str, &dyn Fn(&mut Vec<u8>)); 4] = [
-        ("no active partition", &|mbr| mbr[446] = 0),
-        ("several active partitions", &|mbr| mbr[462] = 0x80),
-        ("invalid partition table", &|mbr| mbr[478] = 0x12),
-        ("disk read error", &|mbr| mbr[457] = 0x7F),
+    let cases: [Damage<Vec<u8>>; 4] = [
+        ("no active partition", |mbr| mbr[446] = 0),
+        ("several active partitions", |mbr| mbr[462] = 0x80),
+        ("invalid partition table", |mbr| mbr[478] = 0x12),
+        ("disk read error", |mbr| mbr[457] = 0x7F),
     ];
     for (message, damage) in cases {
         let mut disk = disk.clone();
@@ -405,28 +547,55 @@ fn says_what_is_wrong_with_the_partition_table() {
     assert!(Mbr::parse(&disk.mbr).expect("our own MBR").active().is_some());
 }
 
-/// Single bytes of the records on the way, changed at random (but the same ones every time): whatever comes of it, it comes to
-/// an end.
+/// Bytes of the structures on the way, changed at random (but the same ones every time): whatever comes of it, it comes to an
+/// end, and never to a BOOTMGR that is not the right one.
 #[test]
 fn comes_to_an_end_on_damaged_volumes() {
     let Some(tools) = tools() else { return };
+    let mut random = Random(0x2545_F491_4F6C_DD1D);
     let (disk, number) = simple(&tools, 4096, STAND_IN);
-    let mut state = 0x2545_F491_4F6C_DD1D_u64;
-    let mut random = |below: usize| {
-        state ^= state << 13;
-        state ^= state >> 7;
-        state ^= state << 17;
-        (state % below as u64) as usize
-    };
     for record in [0, ROOT, number] {
-        for _ in 0..8 {
-            let mut disk = disk.clone();
-            for _ in 0..3 {
-                let bytes = disk.record(record);
-                let used = u32_at(bytes, 0x18).min(1024) as usize;
-                bytes[4 + random(used - 4)] = random(256) as u8;
-            }
-            boot(&disk);
-        }
+        (0..8).for_each(|_| boot_damaged(&disk, &mut random, |disk| used_part(disk, record)));
     }
+    // Here the run list of $MFT continues in records that an attribute list names.
+    let Some(mut disk) = with_fragmented_mft(&tools, 512, 4096) else { return };
+    let header = disk.attribute(0, ATTRIBUTE_LIST);
+    assert_eq!(header[8], 1, "a non-resident list");
+    let len = u32_at(header, 0x30) as usize;
+    let runs = usize::from(header[0x20]);
+    let list = first_cluster(&header[runs..]) * 512;
+    let extension = u32_at(&disk.volume, list + len - 64 + 0x10) as usize; // of the last segment of $DATA; $BITMAP follows
+    for record in [0, extension] {
+        (0..8).for_each(|_| boot_damaged(&disk, &mut random, |disk| used_part(disk, record)));
+    }
+    (0..8).for_each(|_| boot_damaged(&disk, &mut random, |disk| &mut disk.volume[list..list + len]));
+}
+
+/// xorshift64.
+struct Random(u64);
+
+impl Random {
+    fn below(&mut self, end: usize) -> usize {
+        self.0 ^= self.0 << 13;
+        self.0 ^= self.0 >> 7;
+        self.0 ^= self.0 << 17;
+        (self.0 % end as u64) as usize
+    }
+}
+
+/// What a FILE record says, without its magic.
+fn used_part(disk: &mut Disk, record: usize) -> &mut [u8] {
+    let record = disk.record(record);
+    let used = u32_at(record, 0x18) as usize;
+    &mut record[4..used]
+}
+
+fn boot_damaged(disk: &Disk, random: &mut Random, part: impl Fn(&mut Disk) -> &mut [u8]) {
+    let mut disk = disk.clone();
+    let bytes = part(&mut disk);
+    for _ in 0..3 {
+        bytes[random.below(bytes.len())] = random.below(256) as u8;
+    }
+    let outcome = boot(&disk);
+    assert!(outcome.serial.is_empty() || outcome.is_ok(), "{outcome:#?}");
 }

@@ -2,6 +2,7 @@
 
 mod bcd;
 mod boot;
+mod demo;
 mod flips;
 mod hive;
 mod lzms;

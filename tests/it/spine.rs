@@ -153,11 +153,12 @@ fn every_reader_takes_our_volume_without_complaint() {
         assert!(fixed.contains("processed successfully") && !fixed.contains("FAILED"), "{fixed}");
         assert!(tools.run("ntfsinfo", &["-m", text(&volume)]).contains("Volume Name: nano"));
         let listed = tools.run("fls", &["-r", "-p", "-f", "ntfs", text(&volume)]);
-        let hierarchy = tools.run("fsntfsinfo", &["-H", text(&volume)]);
+        // libfsntfs finds no index blocks in volumes with other clusters, those of mkntfs included.
+        let hierarchy = (cluster_size == "4K").then(|| tools.run("fsntfsinfo", &["-H", text(&volume)]));
         for file in ["Windows/System32/config/SYSTEM", "Users/Administrator/Desktop/Grüße.txt", "Boot/BCD"] {
             assert!(listed.contains(file), "fls does not list {file}");
             let name = file.rsplit('/').next().unwrap();
-            assert!(hierarchy.contains(name), "fsntfsinfo does not list {name}");
+            assert!(hierarchy.as_ref().is_none_or(|listed| listed.contains(name)), "fsntfsinfo does not list {name}");
         }
         let grub =
             tools.run_for_bytes("grub-fstest", &[text(&disk), "cat", "(loop0,msdos1)/Windows/Boot/PCAT/bootmgr"]);

@@ -1,11 +1,11 @@
 //! WIM files against wimlib: what it writes is read, what is written it reads, and damage is found.
+#![allow(clippy::unwrap_used, reason = "a test's helpers fail the test")]
 
 use std::collections::{BTreeMap, HashMap};
 use std::fs;
-use std::io::{Cursor, Write as _};
+use std::io::Cursor;
 use std::num::NonZeroUsize;
-use std::path::Path;
-use std::process::Command;
+use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex};
 
 use nanovhd::base::{FileTime, Name, ReadAt};
@@ -16,33 +16,34 @@ use nanovhd::tree::{
 };
 use tempfile::TempDir;
 
-/// Whether a tool is there; if not, the test says that it is skipped, or fails where tools are required.
-fn have(tool: &str) -> bool {
-    let found = Command::new(tool).arg("--version").output().is_ok();
-    assert!(found || std::env::var_os("NANOVHD_REQUIRE_TOOLS").is_none(), "{tool} is missing");
-    if !found {
-        let _ = writeln!(std::io::stderr(), "skipped: {tool} is missing");
+use crate::support::tools::Tools;
+
+/// A folder to work in, and the tools.
+struct Place {
+    folder: TempDir,
+    tools: Tools,
+}
+
+impl Place {
+    fn with(tools: &[&str]) -> Option<Self> {
+        Some(Self { tools: Tools::find(tools)?, folder: TempDir::new().unwrap() })
     }
-    found
-}
 
-fn run(folder: &Path, tool: &str, arguments: &[&str]) -> String {
-    let output = Command::new(tool).args(arguments).current_dir(folder).output().unwrap();
-    let text = String::from_utf8_lossy(&output.stdout).into_owned();
-    assert!(output.status.success(), "{tool} {arguments:?}: {text}\n{}", String::from_utf8_lossy(&output.stderr));
-    text
-}
+    fn wimlib(&self, arguments: &[&str]) -> String {
+        self.tools.run_in(self.folder.path(), "wimlib-imagex", arguments)
+    }
 
-fn wimlib(folder: &Path, arguments: &[&str]) -> String {
-    run(folder, "wimlib-imagex", arguments)
-}
+    fn path(&self, name: &str) -> PathBuf {
+        self.folder.path().join(name)
+    }
 
-fn load(path: impl AsRef<Path>) -> Arc<dyn ReadAt> {
-    Arc::new(fs::read(path).unwrap())
-}
+    fn load(&self, name: &str) -> Arc<dyn ReadAt> {
+        Arc::new(fs::read(self.path(name)).unwrap())
+    }
 
-fn open(path: impl AsRef<Path>) -> Wim {
-    Wim::open(vec![load(path)]).unwrap()
+    fn open(&self, name: &str) -> Wim {
+        Wim::open(vec![self.load(name)]).unwrap()
+    }
 }
 
 /// A small generator with a seed (xorshift), so that tests repeat.
@@ -215,8 +216,8 @@ fn assert_same_files(dump: &BTreeMap<String, Entry>, folder: &Path) {
 }
 
 /// What `wimlib-imagex dir --detailed` says about each path.
-fn listing(folder: &Path, wim: &str, index: usize) -> BTreeMap<String, Vec<String>> {
-    let text = wimlib(folder, &["dir", wim, &index.to_string(), "--detailed"]);
+fn listing(place: &Place, wim: &str, index: usize) -> BTreeMap<String, Vec<String>> {
+    let text = place.wimlib(&["dir", wim, &index.to_string(), "--detailed"]);
     let blocks = text.split("----------------------------------------------------------------------------\n");
     let mut found = BTreeMap::new();
     for block in blocks.filter(|block| block.contains("Full Path")) {
@@ -280,28 +281,25 @@ fn assert_same_listing(dump: &BTreeMap<String, Entry>, listing: &BTreeMap<String
 }
 
 /// Captures `source` as `name` with further arguments, reads it, and compares it with source and listing.
-fn capture_and_compare(folder: &Path, name: &str, arguments: &[&str]) -> Wim {
+fn capture_and_compare(place: &Place, name: &str, arguments: &[&str]) -> Wim {
     let mut all = vec!["capture", "source", name, "Test image", "--no-acls"];
     all.extend_from_slice(arguments);
-    wimlib(folder, &all);
-    let wim = open(folder.join(name));
+    place.wimlib(&all);
+    let wim = place.open(name);
     assert!(wim.warnings().is_empty(), "{name}: {:?}", wim.warnings());
     let volume = wim.tree(1).unwrap();
     assert!(volume.notes.lines().is_empty(), "{:?}", volume.notes);
     let found = dump(&volume.tree, 3).unwrap();
-    assert_same_files(&found, &folder.join("source"));
-    assert_same_listing(&found, &listing(folder, name, 1));
+    assert_same_files(&found, &place.path("source"));
+    assert_same_listing(&found, &listing(place, name, 1));
     assert_eq!(found, dump(&volume.tree, 1).unwrap());
     wim
 }
 
 #[test]
 fn reads_every_compression_and_chunk_size_of_wimlib() {
-    if !have("wimlib-imagex") {
-        return;
-    }
-    let folder = TempDir::new().unwrap();
-    make_source(&folder.path().join("source"));
+    let Some(place) = Place::with(&["wimlib-imagex"]) else { return };
+    make_source(&place.path("source"));
     let cases: &[(&str, &[&str])] = &[
         ("none", &[]),
         ("XPRESS", &["4096", "8192", "32768", "65536"]),
@@ -310,11 +308,11 @@ fn reads_every_compression_and_chunk_size_of_wimlib() {
     ];
     for (compression, chunk_sizes) in cases {
         let compress = format!("--compress={compression}");
-        let wim = capture_and_compare(folder.path(), &format!("{compression}.wim"), &[&compress]);
+        let wim = capture_and_compare(&place, &format!("{compression}.wim"), &[&compress]);
         assert_eq!(wim.summary().compression.to_string(), *compression);
         for size in *chunk_sizes {
             let chunk = format!("--chunk-size={size}");
-            let wim = capture_and_compare(folder.path(), &format!("{compression}{size}.wim"), &[&compress, &chunk]);
+            let wim = capture_and_compare(&place, &format!("{compression}{size}.wim"), &[&compress, &chunk]);
             assert_eq!(wim.summary().chunk_size.to_string(), *size);
         }
     }
@@ -322,11 +320,8 @@ fn reads_every_compression_and_chunk_size_of_wimlib() {
 
 #[test]
 fn reads_solid_resources_of_wimlib() {
-    if !have("wimlib-imagex") {
-        return;
-    }
-    let folder = TempDir::new().unwrap();
-    make_source(&folder.path().join("source"));
+    let Some(place) = Place::with(&["wimlib-imagex"]) else { return };
+    make_source(&place.path("source"));
     let cases = [
         ("LZMS", "67108864"),
         ("LZMS", "131072"),
@@ -339,34 +334,30 @@ fn reads_solid_resources_of_wimlib() {
         let compress = format!("--solid-compress={compression}");
         let chunk = format!("--solid-chunk-size={size}");
         let name = format!("{compression}{size}.esd");
-        let wim = capture_and_compare(folder.path(), &name, &["--solid", &compress, &chunk]);
+        let wim = capture_and_compare(&place, &name, &["--solid", &compress, &chunk]);
         assert!(wim.summary().solid);
         // One blob alone, wherever it lies.
         let tree = wim.tree(1).unwrap().tree;
         for path in ["a/b/c/mixed", "one", "a/text1100000", "Größe/small 199"] {
             let bytes = tree.read_file(path).unwrap().unwrap();
-            assert!(bytes == fs::read(folder.path().join("source").join(path)).unwrap(), "{path}");
+            assert!(bytes == fs::read(place.path("source").join(path)).unwrap(), "{path}");
         }
     }
 }
 
 #[test]
 fn reads_split_wims_in_any_order_and_misses_parts() {
-    if !have("wimlib-imagex") {
-        return;
-    }
-    let folder = TempDir::new().unwrap();
-    let path = folder.path();
-    make_source(&path.join("source"));
-    capture_and_compare(path, "whole.wim", &["--compress=XPRESS"]);
-    wimlib(path, &["split", "whole.wim", "part.swm", "1"]);
-    let mut parts = vec![load(path.join("part.swm"))];
-    while let Ok(bytes) = fs::read(path.join(format!("part{}.swm", parts.len() + 1))) {
+    let Some(place) = Place::with(&["wimlib-imagex"]) else { return };
+    make_source(&place.path("source"));
+    capture_and_compare(&place, "whole.wim", &["--compress=XPRESS"]);
+    place.wimlib(&["split", "whole.wim", "part.swm", "1"]);
+    let mut parts = vec![place.load("part.swm")];
+    while let Ok(bytes) = fs::read(place.path(&format!("part{}.swm", parts.len() + 1))) {
         parts.push(Arc::new(bytes));
     }
     assert!(parts.len() > 2);
     let reordered: Vec<_> = std::iter::once(parts[0].clone()).chain(parts[1..].iter().rev().cloned()).collect();
-    let whole = dump(&open(path.join("whole.wim")).tree(1).unwrap().tree, 2).unwrap();
+    let whole = dump(&place.open("whole.wim").tree(1).unwrap().tree, 2).unwrap();
     let split = Wim::open(reordered).unwrap();
     assert_eq!(split.summary().parts, parts.len());
     assert_eq!(dump(&split.tree(1).unwrap().tree, 3).unwrap(), whole);
@@ -379,32 +370,28 @@ fn reads_split_wims_in_any_order_and_misses_parts() {
     assert!(fails(parts[..2].to_vec()).contains("without part 3"));
     assert!(fails(parts[1..].to_vec()).contains("part 2 of"));
     assert!(fails([parts.as_slice(), &parts[1..2]].concat()).contains("part 2 is given twice"));
-    assert!(fails([parts.as_slice(), &[load(path.join("whole.wim"))]].concat()).contains("belongs to another WIM"));
+    assert!(fails([parts.as_slice(), &[place.load("whole.wim")]].concat()).contains("belongs to another WIM"));
 }
 
 #[test]
 fn refuses_by_name_what_it_cannot_read() {
-    if !have("wimlib-imagex") {
-        return;
-    }
-    let folder = TempDir::new().unwrap();
-    let path = folder.path();
-    fs::create_dir_all(path.join("source")).unwrap();
-    fs::write(path.join("source/base"), b"base").unwrap();
-    wimlib(path, &["capture", "source", "base.wim", "Base", "--no-acls"]);
-    wimlib(path, &["capture", "source", "pipe.wim", "Pipe", "--no-acls", "--pipable"]);
-    fs::write(path.join("source/more"), b"more").unwrap();
-    wimlib(path, &["capture", "source", "delta.wim", "Delta", "--no-acls", "--delta-from=base.wim"]);
+    let Some(place) = Place::with(&["wimlib-imagex"]) else { return };
+    fs::create_dir_all(place.path("source")).unwrap();
+    fs::write(place.path("source/base"), b"base").unwrap();
+    place.wimlib(&["capture", "source", "base.wim", "Base", "--no-acls"]);
+    place.wimlib(&["capture", "source", "pipe.wim", "Pipe", "--no-acls", "--pipable"]);
+    fs::write(place.path("source/more"), b"more").unwrap();
+    place.wimlib(&["capture", "source", "delta.wim", "Delta", "--no-acls", "--delta-from=base.wim"]);
 
-    let error = Wim::open(vec![load(path.join("pipe.wim"))]).err().unwrap();
+    let error = Wim::open(vec![place.load("pipe.wim")]).err().unwrap();
     assert_eq!(error.kind(), Kind::Unsupported);
     assert!(error.to_string().contains("pipable"), "{error}");
-    let error = open(path.join("delta.wim")).tree(1).err().unwrap();
+    let error = place.open("delta.wim").tree(1).err().unwrap();
     assert_eq!(error.kind(), Kind::Unsupported);
     assert!(error.to_string().contains("delta") && error.to_string().contains("\\base"), "{error}");
     assert!(error.hint_text().unwrap().contains("wimlib-imagex export"));
 
-    let mut bytes = fs::read(path.join("base.wim")).unwrap();
+    let mut bytes = fs::read(place.path("base.wim")).unwrap();
     bytes[16] |= 0x40;
     assert!(Wim::open(vec![Arc::new(bytes.clone())]).err().unwrap().to_string().contains("unfinished"));
     bytes[16] &= !0x40;
@@ -417,13 +404,9 @@ fn refuses_by_name_what_it_cannot_read() {
 
 #[test]
 fn checks_the_integrity_table_on_request() {
-    if !have("wimlib-imagex") {
-        return;
-    }
-    let folder = TempDir::new().unwrap();
-    let path = folder.path();
-    make_source(&path.join("source"));
-    let wim = capture_and_compare(path, "sound.wim", &["--compress=none", "--check"]);
+    let Some(place) = Place::with(&["wimlib-imagex"]) else { return };
+    make_source(&place.path("source"));
+    let wim = capture_and_compare(&place, "sound.wim", &["--compress=none", "--check"]);
     let mut last = (0, 0);
     let tables = wim.check_integrity(&mut |done, total| {
         last = (done, total);
@@ -431,7 +414,7 @@ fn checks_the_integrity_table_on_request() {
     });
     assert_eq!(tables.unwrap(), 1);
     assert!(last.0 == last.1 && last.0 > 1_000_000, "{last:?}");
-    let mut bytes = fs::read(path.join("sound.wim")).unwrap();
+    let mut bytes = fs::read(place.path("sound.wim")).unwrap();
     bytes[500_000] ^= 1;
     let damaged = Wim::open(vec![Arc::new(bytes)]).unwrap();
     let error = damaged.check_integrity(&mut |_, _| Ok(())).unwrap_err();
@@ -441,24 +424,20 @@ fn checks_the_integrity_table_on_request() {
 
 #[test]
 fn chooses_images_by_index_name_and_edition() {
-    if !have("wimlib-imagex") {
-        return;
-    }
-    let folder = TempDir::new().unwrap();
-    let path = folder.path();
-    fs::create_dir_all(path.join("source")).unwrap();
-    fs::write(path.join("source/file"), b"1").unwrap();
-    wimlib(path, &["capture", "source", "x.wim", "Nano Server Standard", "First", "--no-acls"]);
-    fs::write(path.join("source/file"), b"2").unwrap();
-    wimlib(path, &["append", "source", "x.wim", "Nano Server Datacenter", "--no-acls"]);
-    wimlib(path, &["info", "x.wim", "2", "--image-property", "FLAGS=ServerDatacenterNano"]);
-    wimlib(path, &["info", "x.wim", "2", "--boot"]);
-    let wim = open(path.join("x.wim"));
+    let Some(place) = Place::with(&["wimlib-imagex"]) else { return };
+    fs::create_dir_all(place.path("source")).unwrap();
+    fs::write(place.path("source/file"), b"1").unwrap();
+    place.wimlib(&["capture", "source", "x.wim", "Nano Server Standard", "First", "--no-acls"]);
+    fs::write(place.path("source/file"), b"2").unwrap();
+    place.wimlib(&["append", "source", "x.wim", "Nano Server Datacenter", "--no-acls"]);
+    place.wimlib(&["info", "x.wim", "2", "--image-property", "FLAGS=ServerDatacenterNano"]);
+    place.wimlib(&["info", "x.wim", "2", "--boot"]);
+    let wim = place.open("x.wim");
     assert_eq!(wim.images().len(), 2);
     assert_eq!(wim.images()[0].description.as_deref(), Some("First"));
     assert_eq!(wim.images()[0].files, Some(1));
     assert_eq!(wim.summary().boot_index, Some(2));
-    let info = wimlib(path, &["info", "x.wim"]);
+    let info = place.wimlib(&["info", "x.wim"]);
     let guid = wim.guid().to_bytes_le();
     assert!(info.contains(&hex(&guid)), "{info}");
     for (wanted, index) in
@@ -619,72 +598,84 @@ fn written(images: &[(&Tree, ImageInfo)], options: &Options) -> Vec<u8> {
     bytes
 }
 
+/// A second image, of a single file.
+fn plain_tree() -> Tree {
+    let mut tree = Tree::new(Node::directory(0, times(20)));
+    let file = tree.add_node(Node::file(0, times(21), Random(5).text(123_456).into())).unwrap();
+    tree.add_link(tree.root(), link("only file", None, file)).unwrap();
+    tree
+}
+
+const WRITABLE: [Compression; 3] = [Compression::None, Compression::Xpress, Compression::Lzx];
+
 #[test]
-fn wimlib_reads_what_is_written() {
-    let folder = TempDir::new().unwrap();
-    let path = folder.path();
-    let tree = rich_tree();
+fn what_is_written_is_read_and_written_again() {
+    let (tree, other) = (rich_tree(), plain_tree());
     let wanted = dump(&tree, 1).unwrap();
-    let mut other = Tree::new(Node::directory(0, times(20)));
-    let file = other.add_node(Node::file(0, times(21), Random(5).text(123_456).into())).unwrap();
-    other.add_link(other.root(), link("only file", None, file)).unwrap();
-    for compression in [Compression::None, Compression::Xpress, Compression::Lzx] {
-        let bytes = written(&[(&tree, info()), (&other, ImageInfo::default())], &options(compression));
+    for compression in WRITABLE {
+        let images = [(&tree, info()), (&other, ImageInfo::default())];
+        let bytes = written(&images, &options(compression));
         let single = Options { threads: NonZeroUsize::MIN, ..options(compression) };
-        assert!(
-            bytes == written(&[(&tree, info()), (&other, ImageInfo::default())], &single),
-            "threads change the output"
-        );
-        fs::write(path.join("out.wim"), &bytes).unwrap();
-        let wim = open(path.join("out.wim"));
+        assert!(bytes == written(&images, &single), "the number of threads changes the output");
+        let wim = Wim::open(vec![Arc::new(bytes)]).unwrap();
         assert!(wim.warnings().is_empty());
         assert_eq!(wim.check_integrity(&mut |_, _| Ok(())).unwrap(), 1);
         assert_eq!(wim.images()[0].name, info().name);
         assert_eq!(wim.summary().boot_index, Some(1));
         assert_eq!(dump(&wim.tree(1).unwrap().tree, 2).unwrap(), wanted);
-
-        // What is read is written again, now from the WIM's own store, to the same bytes.
-        let again = [(&wim.tree(1).unwrap().tree, info()), (&wim.tree(2).unwrap().tree, ImageInfo::default())];
-        let again = Wim::open(vec![Arc::new(written(&again, &options(compression)))]).unwrap();
-        assert_eq!(dump(&again.tree(1).unwrap().tree, 2).unwrap(), wanted);
-
-        if !have("wimlib-imagex") {
-            continue;
+        // Now from the store of a WIM, into each compression.
+        let volumes = [wim.tree(1).unwrap(), wim.tree(2).unwrap()];
+        for next in WRITABLE {
+            let images = [(&volumes[0].tree, info()), (&volumes[1].tree, ImageInfo::default())];
+            let again = Wim::open(vec![Arc::new(written(&images, &options(next)))]).unwrap();
+            assert_eq!(dump(&again.tree(1).unwrap().tree, 2).unwrap(), wanted);
+            assert_eq!(dump(&again.tree(2).unwrap().tree, 2).unwrap(), dump(&other, 1).unwrap());
         }
-        wimlib(path, &["verify", "out.wim"]);
-        wimlib(path, &["info", "out.wim", "--check"]);
-        assert_same_listing(&wanted, &listing(path, "out.wim", 1));
-        let xml = wimlib(path, &["info", "out.wim", "1"]);
-        for line in [
-            "Name:                   Rich & strange",
-            "Architecture:           x86_64",
-            "Hard Link Bytes:        70000",
-        ] {
-            assert!(xml.contains(line), "{line} is not in {xml}");
+    }
+}
+
+#[test]
+fn wimlib_reads_what_is_written() {
+    let Some(place) = Place::with(&["wimlib-imagex"]) else { return };
+    let (tree, other) = (rich_tree(), plain_tree());
+    for compression in WRITABLE {
+        let chunk_sizes: &[u32] = if compression == Compression::Lzx { &[32768, 1 << 21] } else { &[4096, 65536] };
+        for chunk_size in chunk_sizes {
+            let options = Options { chunk_size: *chunk_size, ..options(compression) };
+            let bytes = written(&[(&tree, info()), (&other, ImageInfo::default())], &options);
+            fs::write(place.path("out.wim"), &bytes).unwrap();
+            place.wimlib(&["verify", "out.wim"]);
+            place.wimlib(&["info", "out.wim", "--check"]);
+            assert_same_listing(&dump(&tree, 1).unwrap(), &listing(&place, "out.wim", 1));
+            let xml = place.wimlib(&["info", "out.wim", "1"]);
+            let lines = [
+                "Name:                   Rich & strange",
+                "Architecture:           x86_64",
+                "Hard Link Bytes:        70000",
+            ];
+            for line in lines {
+                assert!(xml.contains(line), "{line} is not in {xml}");
+            }
+            let _ = fs::remove_dir_all(place.path("applied"));
+            place.wimlib(&["apply", "out.wim", "2", "applied", "--no-acls"]);
+            assert_same_files(&dump(&other, 1).unwrap(), &place.path("applied"));
         }
-        let _ = fs::remove_dir_all(path.join("applied"));
-        wimlib(path, &["apply", "out.wim", "2", "applied", "--no-acls"]);
-        assert_same_files(&dump(&other, 1).unwrap(), &path.join("applied"));
     }
 }
 
 #[test]
 fn metadata_survives_wimlib_and_an_ntfs_volume() {
-    if !have("wimlib-imagex") || !have("mkntfs") {
-        return;
-    }
-    let folder = TempDir::new().unwrap();
-    let path = folder.path();
+    let Some(place) = Place::with(&["wimlib-imagex", "mkntfs"]) else { return };
     let tree = rich_tree();
-    fs::write(path.join("out.wim"), written(&[(&tree, info())], &options(Compression::None))).unwrap();
-    let volume = fs::File::create(path.join("volume")).unwrap();
+    fs::write(place.path("out.wim"), written(&[(&tree, info())], &options(Compression::None))).unwrap();
+    let volume = fs::File::create(place.path("volume")).unwrap();
     volume.set_len(32 << 20).unwrap();
-    run(path, "mkntfs", &["-Q", "-F", "-q", "volume"]);
-    wimlib(path, &["apply", "out.wim", "1", "volume", "--norpfix"]);
-    wimlib(path, &["capture", "volume", "back.wim", "Back", "--norpfix"]);
-    let back = open(path.join("back.wim")).tree(1).unwrap();
+    place.tools.run_in(place.folder.path(), "mkntfs", &["-Q", "-F", "-q", "volume"]);
+    place.wimlib(&["apply", "out.wim", "1", "volume", "--norpfix"]);
+    place.wimlib(&["capture", "volume", "back.wim", "Back", "--norpfix"]);
+    let back = place.open("back.wim").tree(1).unwrap();
     let found = dump(&back.tree, 2).unwrap();
-    assert_same_listing(&found, &listing(path, "back.wim", 1));
+    assert_same_listing(&found, &listing(&place, "back.wim", 1));
     let mut wanted = dump(&tree, 1).unwrap();
     // Birth ids that NTFS adds to an object id.
     for (path, entry) in &mut wanted {
@@ -735,22 +726,18 @@ fn finds_every_flipped_bit_that_matters() {
     for (compression, flips) in [(Compression::None, 300), (Compression::Xpress, 1000), (Compression::Lzx, 300)] {
         flip_bits(&written(&[(&tree, info())], &options(compression)), flips);
     }
-    if !have("wimlib-imagex") {
-        return;
-    }
-    let folder = TempDir::new().unwrap();
-    let path = folder.path();
-    fs::create_dir_all(path.join("source/folder")).unwrap();
+    let Some(place) = Place::with(&["wimlib-imagex"]) else { return };
+    fs::create_dir_all(place.path("source/folder")).unwrap();
     for number in 0..30 {
-        fs::write(path.join(format!("source/folder/{number}")), random.text(number * 211)).unwrap();
+        fs::write(place.path(&format!("source/folder/{number}")), random.text(number * 211)).unwrap();
     }
     for (name, arguments) in [
         ("lzx.wim", ["--compress=LZX", "--check"]),
         ("lzms.wim", ["--compress=LZMS", "--check"]),
         ("solid.esd", ["--solid", "--check"]),
     ] {
-        wimlib(path, &[&["capture", "source", name, "--no-acls"], arguments.as_slice()].concat());
-        flip_bits(&fs::read(path.join(name)).unwrap(), 600);
+        place.wimlib(&[&["capture", "source", name, "--no-acls"], arguments.as_slice()].concat());
+        flip_bits(&fs::read(place.path(name)).unwrap(), 600);
     }
 }
 

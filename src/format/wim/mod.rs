@@ -29,7 +29,6 @@ mod info;
 mod integrity;
 mod metadata;
 mod ondisk;
-mod part_id;
 mod resource;
 mod store;
 mod table;
@@ -43,9 +42,9 @@ use uuid::Uuid;
 
 pub use info::Summary;
 pub use metadata::{Notes, Volume};
-pub use part_id::PartId;
 pub use resource::Compression;
 pub use store::Sha1Hash;
+pub use table::PartId;
 pub use write::{Options, Written, write};
 pub use xml::{ImageInfo, Version};
 

@@ -300,12 +300,26 @@ impl Decoders {
 
 /// One thread's encoders, made when they are first needed.
 #[derive(Default)]
-pub(super) struct Encoders;
+pub(super) struct Encoders {
+    xpress: Option<xpress::Encoder>,
+    lzx: Option<(lzx::Window, lzx::Encoder)>,
+}
 
 impl Encoders {
     /// Whether `input` became shorter; then `output` has it.
-    pub(super) fn encode(&mut self, _codec: Codec, _input: &[u8], _output: &mut Vec<u8>) -> bool {
-        false
+    pub(super) fn encode(&mut self, codec: Codec, input: &[u8], output: &mut Vec<u8>) -> bool {
+        match codec.compression {
+            Compression::None | Compression::Lzms => false,
+            Compression::Xpress => self.xpress.get_or_insert_with(xpress::Encoder::new).encode(input, output),
+            Compression::Lzx => {
+                let Some(window) = lzx::Window::of_chunk_size(1 << codec.order) else { return false };
+                let (_, encoder) = match self.lzx.take() {
+                    Some(kept) if kept.0 == window => self.lzx.insert(kept),
+                    _ => self.lzx.insert((window, lzx::Encoder::new(window))),
+                };
+                encoder.encode(input, output)
+            }
+        }
     }
 }
 

@@ -2,6 +2,7 @@
 
 use std::sync::Arc;
 
+use uuid::Uuid;
 use zerocopy::{FromBytes, FromZeros, IntoBytes};
 
 use super::ondisk::{
@@ -26,14 +27,7 @@ pub(super) struct Part {
 
 impl Part {
     pub(super) fn open(reader: Arc<dyn ReadAt>) -> Result<Self> {
-        let mut header = Header::new_zeroed();
-        reader.read_at(0, header.as_mut_bytes()).map_err(|e| match e.kind() {
-            Kind::Truncated => Error::truncated("WIM header")
-                .found(reader.len())
-                .allowed(format_args!("{} bytes", size_of::<Header>())),
-            _ => e,
-        })?;
-        check_identity(&header)?;
+        let header = read_header(&*reader)?;
         let codec = compression(header.flags.get())?
             .map(|compression| Codec::new(compression, header.chunk_size.get()).map_err(|e| e.at(0x14)))
             .transpose()?;
@@ -50,6 +44,32 @@ impl Part {
 
     pub(super) fn load(&self, header: &ResourceHeader, limit: u64) -> Result<Vec<u8>> {
         self.resource(header)?.map_or_else(|| Ok(Vec::new()), |resource| load(&*self.reader, &resource, limit))
+    }
+}
+
+fn read_header(reader: &dyn ReadAt) -> Result<Header> {
+    let mut header = Header::new_zeroed();
+    reader.read_at(0, header.as_mut_bytes()).map_err(|e| match e.kind() {
+        Kind::Truncated => {
+            Error::truncated("WIM header").found(reader.len()).allowed(format_args!("{} bytes", size_of::<Header>()))
+        }
+        _ => e,
+    })?;
+    check_identity(&header)?;
+    check_end(&header, reader.len())?;
+    Ok(header)
+}
+
+/// Whether the file is as long as its header says. What is last is often the integrity table, which nobody may ask for.
+fn check_end(header: &Header, len: u64) -> Result<()> {
+    let resources = [&header.blob_table, &header.xml, &header.boot_metadata, &header.integrity];
+    let end = resources.map(|resource| resource.offset.get().saturating_add(resource.stored())).into_iter().max();
+    match end.filter(|end| *end > len) {
+        Some(end) => Err(Error::truncated("WIM")
+            .found(format_args!("{len} bytes"))
+            .allowed(format_args!("at least {end}"))
+            .hint("the file was not copied or downloaded whole: fetch it again")),
+        None => Ok(()),
     }
 }
 
@@ -102,6 +122,25 @@ fn compression(flags: u32) -> Result<Option<Compression>> {
     let found = known.into_iter().find(|(bits, _)| flags & bits != 0);
     let unknown = || Error::unsupported("WIM header: compression flags").at(16).found(format_args!("{flags:#x}"));
     found.map(|(_, compression)| Some(compression)).ok_or_else(unknown)
+}
+
+/// Which part of which WIM a file is: enough to find the parts of a split WIM before it is opened.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub struct PartId {
+    /// The same in all parts.
+    pub guid: Uuid,
+    /// From 1.
+    pub part: u16,
+    /// How many there are.
+    pub parts: u16,
+}
+
+impl PartId {
+    /// Reads it from the header of a file, which is checked.
+    pub fn read(reader: &dyn ReadAt) -> Result<Self> {
+        let header = read_header(reader)?;
+        Ok(Self { guid: Uuid::from_bytes_le(header.guid), part: header.part.get(), parts: header.parts.get() })
+    }
 }
 
 /// Puts the parts in order: all of them are there, once, and belong together.

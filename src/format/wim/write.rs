@@ -438,8 +438,7 @@ impl<W: Write + Seek> Packer<'_, W> {
 
     fn chunk(&self, encoders: &mut Encoders, place: usize, chunk: u64, bytes: &[u8]) -> Result<()> {
         let mut packed = Vec::new();
-        let shorter =
-            self.codec.is_some_and(|codec| encoders.encode(codec, bytes, &mut packed) && packed.len() < bytes.len());
+        let shorter = self.codec.is_some_and(|codec| encoders.encode(codec, bytes, &mut packed));
         let bytes = if shorter { Cow::Owned(packed) } else { Cow::Borrowed(bytes) };
         lock(&self.emitter).chunk(place, chunk, bytes, shorter)
     }

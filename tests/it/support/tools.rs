@@ -31,11 +31,21 @@ impl Tools {
         String::from_utf8_lossy(&self.run_for_bytes(name, args)).into_owned()
     }
 
+    /// The same in a folder of its own, in which arguments can be names.
+    pub(crate) fn run_in(&self, folder: &Path, name: &str, args: &[&str]) -> String {
+        String::from_utf8_lossy(&self.output(name, args, Some(folder))).into_owned()
+    }
+
     /// The same for a program that prints no text.
     pub(crate) fn run_for_bytes(&self, name: &str, args: &[&str]) -> Vec<u8> {
+        self.output(name, args, None)
+    }
+
+    fn output(&self, name: &str, args: &[&str], folder: Option<&Path>) -> Vec<u8> {
         let program = self.0.iter().find(|path| path.file_stem().is_some_and(|stem| stem == name));
         let mut command = Command::new(program.expect("a tool that the test asked for"));
         command.args(args).stdin(Stdio::null()).env("LC_ALL", "C.UTF-8");
+        folder.map(|folder| command.current_dir(folder));
         let output = command.output().expect("the tool starts");
         let errors = String::from_utf8_lossy(&output.stderr);
         assert!(output.status.success(), "{command:?}: {}\n{errors}", output.status);

@@ -186,6 +186,10 @@ fn order(node: &Node, a: &Attribute, b: &Attribute) -> Ordering {
     a.what.kind().cmp(&b.what.kind()).then_with(name)
 }
 
+/// The attribute has the id alone. The birth ids of a tracked file are in `$ObjId:$O`, where Windows looks for them; libntfs-3g
+/// takes an attribute that has them too for one that it cannot read.
+pub(in super::super) const OBJECT_ID_LEN: usize = 16;
+
 /// Refuses what NTFS cannot hold.
 fn check(node: &Node) -> Result<()> {
     if node.attributes & crate::tree::attributes::ENCRYPTED != 0 {
@@ -257,8 +261,8 @@ impl Work<'_> {
         let node = self.node;
         self.push(What::StandardInformation, size_of::<StandardInformation>() as u64);
         self.collect_names(tree, census, rank);
-        if let Some(id) = &node.object_id {
-            self.push(What::ObjectId, id.len() as u64);
+        if node.object_id.is_some() {
+            self.push(What::ObjectId, OBJECT_ID_LEN as u64);
         }
         self.collect_streams(rank);
         if node.is_directory() {

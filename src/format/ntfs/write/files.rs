@@ -13,7 +13,7 @@ use crate::format::ntfs::ondisk::{
     namespace, record_flag, reference,
 };
 use crate::format::ntfs::plan::attributes::{
-    self, Attribute, Form, Layout, What, entry_len, extended_lens, list_entry_len,
+    self, Attribute, Form, Layout, OBJECT_ID_LEN, What, entry_len, extended_lens, list_entry_len,
 };
 use crate::format::ntfs::plan::census::{Entry, Place, with_name};
 use crate::tree::{Content, Node, Reparse, Times, attributes as bits};
@@ -162,7 +162,7 @@ impl<'a> FileWriter<'a> {
             What::StandardInformation => writer.standard_information(self.node).as_bytes().to_vec(),
             What::AttributeList => self.attribute_list(),
             What::FileName { place, dos } => self.file_name(place, dos),
-            What::ObjectId => self.node.object_id.as_deref().unwrap_or_default().to_vec(),
+            What::ObjectId => self.node.object_id.iter().flat_map(|id| &id[..OBJECT_ID_LEN]).copied().collect(),
             What::Data(stream) => {
                 return (Vec::new(), stream.map(|stream| &self.node.streams[stream as usize].content));
             }
