@@ -57,6 +57,9 @@ pub(crate) fn run(args: &Args) -> Result<()> {
     if args.prepare {
         return Ok(());
     }
+    if let Some(load) = load().filter(|load| *load > 0.5) {
+        println!("the machine is busy (load {load}): wall times will be too long, processor times are right");
+    }
     shell::run(cargo().args(["build", "--quiet", "--release", "--workspace"]))?;
     let release = |name: &str| target.join("release").join(format!("{name}{}", env::consts::EXE_SUFFIX));
     let ours = args.ours.as_ref().map_or_else(|| Ok(release("nanovhd")), fs::canonicalize)?;
@@ -65,6 +68,11 @@ pub(crate) fn run(args: &Args) -> Result<()> {
     let processor = whole(&ours, &corpus, rounds)?;
     codecs::compare(&worker, &corpus, rounds)?;
     codecs::sum_up(&worker, &corpus, processor, rounds)
+}
+
+/// How many programs wanted to run during the last minute, where the system tells.
+fn load() -> Option<f64> {
+    fs::read_to_string("/proc/loadavg").ok()?.split_whitespace().next()?.parse().ok()
 }
 
 /// The whole way, ours and theirs in turns. Returns the processor time of ours.
