@@ -109,7 +109,7 @@ fn print(report: &Report<'_>, env: &mut Env<'_>) -> Result<()> {
             output::bytes(volume.data_bytes),
             output::bytes(volume.metadata_bytes),
             output::bytes(volume.free_bytes),
-            output::bytes(u64::from(volume.cluster_size)),
+            output::bytes(volume.cluster_size),
         ),
     )?;
     say("boot", format!("BOOTMGR, BCD and {} boot files; loader {}", boot.files, boot.loader))?;

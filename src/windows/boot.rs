@@ -303,7 +303,8 @@ mod tests {
         let winload = r"\Windows\System32\winload.exe";
         let manager = (r"\Windows\Boot\PCAT\bootmgr", &b"manager"[..]);
         let large = vec![0; 0x8_0000];
-        let cases: [(&[(&str, &[u8])], Kind); 4] = [
+        type Files<'f> = &'f [(&'f str, &'f [u8])];
+        let cases: [(Files<'_>, Kind); 4] = [
             (&[hive, (winload, &arm64), manager], Kind::WrongMachine),
             (&[hive, (winload, &amd64)], Kind::NotBootable),
             (&[hive, (r"\Windows\System32\ntdll.dll", &amd64), manager], Kind::NotBootable),
