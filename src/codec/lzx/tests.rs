@@ -1,3 +1,5 @@
+//! LZX against wimlib's vectors, round trips and damage.
+
 use super::*;
 use crate::codec::Damaged;
 use crate::codec::samples::{Numbers, from_hex, structured, vector_data, with_damage};

@@ -1,3 +1,5 @@
+//! Boot configurations: device bytes against known ones, new stores with and without a template.
+
 use std::collections::BTreeMap;
 
 use uuid::{Uuid, uuid};

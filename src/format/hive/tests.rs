@@ -1,3 +1,5 @@
+//! Hives: round trips, edits, logs, and damage of every kind.
+
 use zerocopy::FromBytes;
 
 use super::ondisk::*;
