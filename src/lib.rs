@@ -1,4 +1,83 @@
-//! nanovhd: from a Windows image file to a machine that boots.
+//! nanovhd turns a Windows image file into a machine that boots: a WIM in, a bootable VHD out, in one process, without
+//! Windows, administrator rights or mounts.
+//!
+//! # The house
+//!
+//! The crate is built in floors; a module uses lower floors only (`cargo xtask tidy` checks it).
+//!
+//! ```text
+//! 5  cli       arguments, words, progress, exit codes; one file per command
+//! 4  image     recipe (what is asked) -> plan (what will be) -> build (do it); the host's files, the seed
+//! 3  windows   a tree that is known to be a Windows: boot files, descriptors
+//! 2  format    one place per on-disk format
+//!                wim              sources that fill a Tree, and back
+//!                hive bcd         documents: bytes <-> value (bcd lies on hive, the only sideways step)
+//!                ntfs             Tree -> Plan -> Disk
+//!                mbr vhd          partitions and containers; they know no Tree
+//! 1  codec     xpress, lzx, lzms: bytes -> bytes, no container, no I/O
+//!    tree      names, metadata, where the bytes are; knows no on-disk format
+//! 0  base      positioned I/O, time stamps, UTF-16 names and their order
+//!    error     what is wrong, whose fault it is, what to do next
+//! ```
+//!
+//! # The way data flows
+//!
+//! ```text
+//! WIM/ESD/SWM --read--> Tree --windows edits--> Tree --ntfs::Plan--> Disk (a Slice of a VHD)
+//! ```
+//!
+//! * **A [`tree::Tree`] holds no file contents.** Directory → link (name, short name) → node → content, which is bytes that an
+//!   edit made, or a blob of a store with a known length, *unread*. Hard links are two links to one node. What a writer needs on
+//!   its way (record numbers, extents) lives in the writer, indexed by node.
+//! * **Plan first, write second.** All sizes are known from the source's metadata before the first byte is decompressed, so the
+//!   whole volume and the whole disk file are laid out first. What cannot fit, or cannot be represented, is said before anything
+//!   is written; `--dry-run` prints the plan.
+//! * **Write in the source's order, on all cores.** A [`tree::BlobStore`] yields pieces of blobs from several threads, in the
+//!   order in which it stores them. [`base::Disk::write_at`] takes `&self`: decoding, hashing and writing run in parallel without
+//!   a lock on the hot path, because the plan has assigned every place. A blob that several files share is decompressed once and
+//!   written to each of its places.
+//! * **Fresh, not edited.** There is no in-place NTFS editor, no allocator policy, no journal.
+//! * **Reproducible.** The clock and chance enter in [`image`] only, as a timestamp and a [seed](image::seed::Seed). The same
+//!   recipe and inputs give the same bytes on every machine.
+//!
+//! # Seams
+//!
+//! Three traits: [`base::ReadAt`], [`base::Disk`] and [`tree::BlobStore`]. Container formats are an enum and a `match`, not a
+//! registry. Edits are functions on `&mut Windows`.
+//!
+//! # A format module
+//!
+//! `mod.rs` says what the format is, what is read and written of it, and where the facts come from. `ondisk.rs` has the structs and
+//! constants, with sizes asserted at compile time, and does no I/O. `read.rs`, `write.rs`, `plan.rs` do the work. The on-disk type
+//! is not the parsed type. A writer claims every region that it writes: an overlap or a gap is a bug that tests see.
+//!
+//! # Errors
+//!
+//! One [`error::Error`] with a [`error::Kind`] that says whose fault it is, and the exit code with it. No input may cause a panic,
+//! an endless loop or an allocation beyond a stated limit. What is worth knowing but stops nothing is a value in a report.
+//!
+//! # Example
+//!
+//! ```
+//! use std::num::NonZeroUsize;
+//! use std::sync::Arc;
+//! use nanovhd::format::wim::Wim;
+//! use nanovhd::image::{Control, ImagePlan, Recipe, Source, demo};
+//!
+//! # fn main() -> nanovhd::error::Result<()> {
+//! # let folder = tempfile::tempdir().unwrap();
+//! # let output = folder.path().join("nano.vhd");
+//! let threads = NonZeroUsize::new(2).unwrap();
+//! let wim = Wim::open(vec![Arc::new(demo::wim(threads)?)])?; // or image::source::open_wim("NanoServer.wim", None)
+//! let source = Source::of_wim(&wim, "ServerDataCenterNano")?;
+//! let recipe = Recipe::new(&output);
+//! let plan = ImagePlan::new(source, &recipe)?;
+//! println!("{} files", plan.summary().volume.files);
+//! plan.build(threads, &Control::default())?;
+//! # assert!(output.exists());
+//! # Ok(())
+//! # }
+//! ```
 
 pub mod base;
 pub mod cli;

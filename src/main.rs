@@ -1,3 +1,7 @@
-//! The command `nanovhd`.
+//! The command `nanovhd`: everything is in the library.
 
-fn main() {}
+use std::process::ExitCode;
+
+fn main() -> ExitCode {
+    ExitCode::from(nanovhd::cli::main())
+}

@@ -211,6 +211,13 @@ impl Node {
         Self { attributes, times, children: Some(Vec::new()), ..Self::default() }
     }
 
+    /// A node of its own with the same metadata and streams: no more links, no children, and no object id, of which a volume
+    /// holds each only once.
+    pub fn copy(&self) -> Self {
+        let children = self.is_directory().then(Vec::new);
+        Self { object_id: None, children, links: 0, ..self.clone() }
+    }
+
     /// Whether it is a directory.
     pub fn is_directory(&self) -> bool {
         self.children.is_some()
@@ -237,10 +244,22 @@ impl Node {
 pub struct Link {
     /// The (long) name.
     pub name: Name,
-    /// The 8.3 name, where it has one of its own.
+    /// The 8.3 name, where the source knows of one; the same as `name`, but for case, where one name serves as both.
     pub short: Option<Name>,
     /// What it names.
     pub node: NodeId,
+}
+
+impl Link {
+    /// The 8.3 name, if it is another than the long one.
+    pub fn other_short(&self) -> Option<&Name> {
+        self.short.as_ref().filter(|short| !upcase::same(short.units(), self.name.units()))
+    }
+
+    /// The names under which it is found.
+    fn names(&self) -> impl Iterator<Item = &Name> {
+        std::iter::once(&self.name).chain(self.other_short())
+    }
 }
 
 /// Why a blob could not be had.
@@ -370,8 +389,7 @@ impl Tree {
             check_name(&link.name)?;
             link.short.as_ref().map_or(Ok(()), check_name)?;
         }
-        let mut names: Vec<&Name> =
-            links.iter().flat_map(|link| std::iter::once(&link.name).chain(&link.short)).collect();
+        let mut names: Vec<&Name> = links.iter().flat_map(Link::names).collect();
         names.sort_by(|a, b| upcase::compare(a.units(), b.units()));
         let mut case_sensitive = false;
         for pair in names.windows(2) {
@@ -401,7 +419,7 @@ impl Tree {
         if !self.node(directory).is_directory() {
             return Err(Error::invalid("a name in something that is no directory").found(&link.name));
         }
-        for name in std::iter::once(&link.name).chain(&link.short) {
+        for name in link.names() {
             if self.child(directory, name.units()).is_some() {
                 return Err(Error::invalid("a name that is already taken").found(name));
             }
@@ -580,6 +598,18 @@ mod tests {
         assert_eq!(tree.read_file(r"Windows\other").unwrap(), Some(vec![1, 2, 3]));
         assert_eq!(tree.node(file).links(), 2);
         assert_eq!(tree.paths(9, |id, _| id == file), [r"\Windows\Long name.txt", r"\Windows\other"]);
+    }
+
+    #[test]
+    fn one_name_may_serve_as_both() {
+        let (mut tree, windows, file) = sample();
+        let both = Link { name: "both".into(), short: Some("BOTH".into()), node: file };
+        assert!(both.other_short().is_none());
+        tree.add_link(windows, both.clone()).unwrap();
+        assert!(tree.add_link(windows, both.clone()).is_err());
+        let directory = tree.add_node(Node::directory(0, Times::default())).unwrap();
+        tree.set_children(directory, vec![both]).unwrap();
+        assert!(!tree.node(directory).case_sensitive);
     }
 
     #[test]

@@ -1,6 +1,6 @@
 //! Copies of earlier output: the second half of every Lempel-Ziv decoder.
 
-/// How far [`overshooting`] may write past the end of the match.
+/// How far [`overshooting`] may write past the end of the match; a place that near the end of the output needs [`exact`].
 pub(super) const OVERSHOOT: usize = 16;
 
 /// Copies `length` bytes from `offset` bytes before `at` to `at`, in wide strides that may write up to [`OVERSHOOT`] bytes more.

@@ -82,9 +82,9 @@ impl<const SYMBOLS: usize, const SLOTS: usize> Code<SYMBOLS, SLOTS> {
     fn fill(&mut self, counts: &[u16; 32], payloads: &[u32]) {
         let mut slots = &mut self.slots[..];
         let mut symbols = self.sorted.iter();
-        for length in 1..=Self::DIRECT_BITS {
+        for (length, &count) in counts.iter().enumerate().take(Self::DIRECT_BITS + 1).skip(1) {
             let stride = 1 << (Self::DIRECT_BITS - length);
-            let (these, rest) = slots.split_at_mut(usize::from(counts[length]) * stride);
+            let (these, rest) = slots.split_at_mut(usize::from(count) * stride);
             slots = rest;
             for (run, &symbol) in these.chunks_exact_mut(stride).zip(&mut symbols) {
                 run.fill(payloads[usize::from(symbol)] | length as u32);

@@ -9,7 +9,7 @@ pub(super) struct Match {
 
 const HASH_BITS: u32 = 15;
 /// How many places with the same hash are looked at.
-const DEPTH: usize = 48;
+const DEPTH: usize = 24;
 
 /// Knows the places that it was shown, in order.
 #[derive(Default)]
@@ -38,8 +38,8 @@ impl Matchfinder {
         self.add(data, at);
     }
 
-    /// Adds the place `at` and appends the matches that start there: each longer than the one before and than two
-    /// bytes less one, none longer than `max`, at the nearest place that was found for its length.
+    /// Adds the place `at` and appends the matches that start there: of two bytes or more, each longer than the one before,
+    /// none longer than `max`, and each at the nearest place that was found for its length.
     pub(super) fn find(&mut self, data: &[u8], at: usize, max: usize, matches: &mut Vec<Match>) {
         let Some((pair, mut next)) = self.add(data, at) else { return };
         let rest = &data[at..at + max.min(data.len() - at)];

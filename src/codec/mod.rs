@@ -9,6 +9,8 @@ pub mod lzms;
 pub mod lzx;
 mod matchfinder;
 mod parse;
+#[cfg(test)]
+mod samples;
 pub mod xpress;
 
 use crate::error::Error;

@@ -27,7 +27,7 @@ pub(super) trait Costs {
 pub(super) const BIT: u32 = 16;
 
 /// A match that is at least as long is taken without looking for something better.
-const LONG_ENOUGH: usize = 96;
+const LONG_ENOUGH: usize = 48;
 
 /// The recent offsets of a format; those without them do not look.
 pub(super) type Recent = [u32; 3];

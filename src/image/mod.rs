@@ -1,1 +1,17 @@
-//! image
+//! Floor 4: an image, from what is asked ([`Recipe`]) through what will be ([`ImagePlan`]) to the file.
+//!
+//! The clock, chance and the host's files enter here and nowhere below: as the recipe's timestamp, as a [`seed`], through
+//! [`host`].
+
+pub mod build;
+mod control;
+pub mod demo;
+pub mod host;
+mod recipe;
+pub mod seed;
+pub mod source;
+
+pub use build::{ImagePlan, Summary};
+pub use control::Control;
+pub use recipe::{Format, Recipe};
+pub use source::Source;

@@ -1,1 +1,203 @@
-//! windows
+//! Floor 3: a tree that is known to be an installation of Windows, and what is done to one.
+
+pub mod boot;
+#[cfg(windows)]
+pub mod native;
+pub mod security;
+
+use std::fmt;
+
+use serde::Serialize;
+
+use crate::base::bytes;
+use crate::error::{Context, Error, Kind, Result};
+use crate::format::hive::{Hive, ReadOptions};
+use crate::tree::{NodeId, Tree};
+
+/// The processor that a Windows is for.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Machine {
+    /// 32-bit x86.
+    X86,
+    /// 64-bit x86.
+    Amd64,
+    /// 32-bit ARM.
+    Arm,
+    /// 64-bit ARM.
+    Arm64,
+}
+
+impl fmt::Display for Machine {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Self::X86 => "x86",
+            Self::Amd64 => "amd64",
+            Self::Arm => "arm",
+            Self::Arm64 => "arm64",
+        })
+    }
+}
+
+impl Machine {
+    /// The machine that a PE file is for, by its COFF header (Microsoft's PE/COFF specification, "Machine Types").
+    pub fn of_pe(image: &[u8]) -> Result<Self> {
+        let header = bytes::u32_at(image, 0x3C).filter(|_| image.starts_with(b"MZ")).map(|offset| offset as usize);
+        let machine = header
+            .filter(|&header| header.checked_add(4).and_then(|end| image.get(header..end)) == Some(b"PE\0\0"))
+            .and_then(|header| bytes::u16_at(image, header + 4))
+            .ok_or_else(|| Error::corrupt("not an executable of Windows").allowed("an MZ and a PE header"))?;
+        match machine {
+            0x014C => Ok(Self::X86),
+            0x8664 => Ok(Self::Amd64),
+            0x01C0 | 0x01C4 => Ok(Self::Arm),
+            0xAA64 => Ok(Self::Arm64),
+            other => Err(Error::unsupported("processor of an executable")
+                .found(format_args!("{other:#06x}"))
+                .allowed("x86, amd64, arm, arm64")),
+        }
+    }
+}
+
+/// A [`Tree`] that holds a Windows in `\Windows`.
+pub struct Windows {
+    tree: Tree,
+    machine: Machine,
+}
+
+/// The folder of Windows in every image that Microsoft makes.
+pub const SYSTEM_ROOT: &str = r"\Windows";
+
+impl Windows {
+    /// Recognises an installation by its SYSTEM hive and the machine of its loader or kernel.
+    pub fn recognise(tree: Tree) -> Result<Self> {
+        const HIVE: &str = r"\Windows\System32\config\SYSTEM";
+        // Whichever is there: a container base image has no loader, a stripped one no kernel.
+        const PROGRAMS: [&str; 6] = [
+            r"\Windows\System32\winload.exe",
+            r"\Windows\System32\boot\winload.exe",
+            r"\Windows\System32\winload.efi",
+            r"\Windows\System32\boot\winload.efi",
+            r"\Windows\System32\ntoskrnl.exe",
+            r"\Windows\System32\ntdll.dll",
+        ];
+        let not_windows = |what: String| {
+            Error::new(Kind::NotWindows, what).hint("choose another image: `nanovhd inspect` lists what the file holds")
+        };
+        if tree.find(HIVE).is_none() {
+            return Err(not_windows(format!("the image is no installation of Windows: it has no {HIVE}")));
+        }
+        let program = PROGRAMS.iter().find(|path| tree.find(path).is_some()).ok_or_else(|| {
+            not_windows(format!("the image is no installation of Windows: it has none of {}", PROGRAMS.join(", ")))
+        })?;
+        let image = tree.read_file(program)?.unwrap_or_default();
+        let machine = Machine::of_pe(&image).context(|| program)?;
+        Ok(Self { tree, machine })
+    }
+
+    /// The processor it is for.
+    pub fn machine(&self) -> Machine {
+        self.machine
+    }
+
+    /// Reads a hive of the installation by its name (`SYSTEM`), its logs replayed where it was not left clean.
+    pub fn hive(&self, name: &str) -> Result<Hive> {
+        let path = format!(r"{SYSTEM_ROOT}\System32\config\{name}");
+        let missing = || Error::new(Kind::NotWindows, "a hive of the installation is missing");
+        let bytes = self.tree.read_file(&path)?.ok_or_else(missing).context(|| &path)?;
+        let logs = [".LOG1", ".LOG2", ".LOG"].map(|ending| self.tree.read_file(&format!("{path}{ending}")));
+        let logs = logs.into_iter().filter_map(Result::transpose).collect::<Result<Vec<_>>>()?;
+        let logs: Vec<&[u8]> = logs.iter().map(Vec::as_slice).collect();
+        Hive::read_with(bytes, ReadOptions { logs: &logs, accept_dirty: true }).context(|| &path)
+    }
+
+    /// The files.
+    pub fn tree(&self) -> &Tree {
+        &self.tree
+    }
+
+    /// The files, done with.
+    pub fn into_tree(self) -> Tree {
+        self.tree
+    }
+
+    /// The directory at a path, if there is one.
+    fn directory(&self, path: &str) -> Option<NodeId> {
+        self.tree.find(path).filter(|id| self.tree.node(*id).is_directory())
+    }
+}
+
+#[cfg(test)]
+pub(crate) mod tests {
+    use super::*;
+    use crate::base::FileTime;
+    use crate::format::hive::Value;
+    use crate::tree::{Content, Link, Node, Times};
+
+    /// The least that counts as an executable for a machine.
+    pub(crate) fn executable(machine: u16) -> Vec<u8> {
+        let mut image = vec![0; 0x60];
+        image[..2].copy_from_slice(b"MZ");
+        image[0x3C] = 0x40;
+        image[0x40..0x44].copy_from_slice(b"PE\0\0");
+        image[0x44..0x46].copy_from_slice(&machine.to_le_bytes());
+        image
+    }
+
+    /// A tree of files and their contents, with directories made as needed.
+    pub(crate) fn tree_of(files: &[(&str, &[u8])]) -> Tree {
+        let mut tree = Tree::new(Node::directory(0, Times::default()));
+        for (path, content) in files {
+            let (folder, name) = path.rsplit_once('\\').unwrap();
+            let directory = folder.split('\\').filter(|part| !part.is_empty()).fold(tree.root(), |parent, part| {
+                let units: Vec<u16> = part.encode_utf16().collect();
+                if let Some(link) = tree.child(parent, &units) {
+                    return link.node;
+                }
+                let node = tree.add_node(Node::directory(0, Times::default())).unwrap();
+                tree.add_link(parent, Link { name: part.into(), short: None, node }).unwrap();
+                node
+            });
+            let node = tree.add_node(Node::file(0, Times::default(), Content::Bytes((*content).into()))).unwrap();
+            tree.add_link(directory, Link { name: name.into(), short: None, node }).unwrap();
+        }
+        tree
+    }
+
+    /// The SYSTEM hive of an installation, with a control set that has these values.
+    pub(crate) fn system_hive(values: &[(&str, &str, Value)]) -> Vec<u8> {
+        let mut hive = Hive::new("SYSTEM", FileTime(131_000_000_000_000_000)).unwrap();
+        let select = hive.create_key("Select").unwrap();
+        hive.set_value(select, "Current", Value::dword(2)).unwrap();
+        for (path, name, value) in values {
+            let key = hive.create_key(&format!(r"ControlSet002\{path}")).unwrap();
+            hive.set_value(key, *name, value.clone()).unwrap();
+        }
+        hive.to_bytes().unwrap()
+    }
+
+    #[test]
+    fn recognises_by_hive_and_loader() {
+        let loader = executable(0xAA64);
+        let hive = (r"\Windows\System32\config\SYSTEM", &b"regf"[..]);
+        let windows = Windows::recognise(tree_of(&[hive, (r"\windows\system32\WINLOAD.EXE", &loader)])).unwrap();
+        assert_eq!(windows.machine(), Machine::Arm64);
+        for files in [&[hive][..], &[(r"\Windows\System32\winload.exe", &loader[..])][..]] {
+            assert_eq!(Windows::recognise(tree_of(files)).err().unwrap().kind(), Kind::NotWindows);
+        }
+        let odd = tree_of(&[hive, (r"\Windows\System32\winload.exe", b"text")]);
+        assert_eq!(Windows::recognise(odd).err().unwrap().kind(), Kind::Corrupt);
+    }
+
+    #[test]
+    fn reads_machines_without_trusting_offsets() {
+        for machine in [0x014C, 0x8664, 0x01C4, 0xAA64] {
+            assert!(Machine::of_pe(&executable(machine)).is_ok());
+        }
+        assert_eq!(Machine::of_pe(&executable(0x0200)).unwrap_err().kind(), Kind::Unsupported);
+        let mut image = executable(0x8664);
+        image[0x3C..0x40].copy_from_slice(&[0xFF; 4]);
+        assert_eq!(Machine::of_pe(&image).unwrap_err().kind(), Kind::Corrupt);
+        assert!(Machine::of_pe(&image[..0x3D]).is_err());
+    }
+}

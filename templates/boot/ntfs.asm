@@ -19,7 +19,9 @@
 ; run list is then used segment by segment, so that fragmentation has no limit but that of the list (16 KiB for $MFT, 32 KiB
 ; for a file: 512 and 1024 entries). All loops are bounded: a damaged volume ends in a message.
 ;
-; Calling convention: DS = ES = SS = 0, FS = WORK, direction flag clear. Routines keep all registers but those that they
+; Messages go to the screen only: what is attached to the serial port of a PC is not ours to know.
+;
+; Calling convention: DS = ES = SS = 0, direction flag clear. Routines keep all registers but those that they
 ; return something in. What cannot go on jumps to `fail` with a text and does not come back.
 
 cpu 386
@@ -30,6 +32,7 @@ org 0x7C00
 
 CHUNK               equ 64      ; sectors that one INT 13h reads at most; a power of two
 READ_TRIES          equ 4
+SEGMENT_LOADS       equ 0x4000  ; several times what the longest attribute lists can need
 STAGE_MAGIC         equ 'NVB2'  ; the first four bytes of sector 1, the last four of sector 15
 
 ; ====================================================================================================================
@@ -183,7 +186,7 @@ text_nothing:     db 0
 text_extensions:  db "no INT 13h extensions", 0
 text_sector_size: db "sector size not 512", 0
 text_read:        db "disk read error", 0
-text_no_stage:    db "$Boot damaged", 0
+text_no_stage:    db "bad $Boot/hidden sectors", 0
 text_restart:     db 13, 10, "Press Ctrl+Alt+Del to restart", 0
 
     times 510 - ($ - sector_0) db 0
@@ -197,9 +200,7 @@ stage_magic:
     dd STAGE_MAGIC
 
 main:
-    mov ax, WORK
-    mov fs, ax
-    mov dword [budget], 0x10000
+    mov dword [budget], SEGMENT_LOADS
     mov byte [depth], 0
     mov word [on_read_error], read_error
     call check_drive
@@ -217,7 +218,7 @@ main:
     mov word [subject], text_bootmgr
     call load_bootmgr
 
-    xor eax, eax
+    xor ax, ax
     mov fs, ax
     mov gs, ax
     mov sp, STACK_TOP

@@ -1,8 +1,14 @@
 //! The integration tests: the library and the program against tools that other people wrote.
 
 mod bcd;
+mod boot;
+mod demo;
+mod flips;
 mod hive;
 mod lzms;
+mod ntfs;
+mod spine;
 mod support;
+mod trouble;
 mod vhd;
 mod wim;

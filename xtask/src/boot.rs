@@ -22,20 +22,8 @@ const PROGRAMS: [Program; 3] = [
     Program { name: "standin", finish: seal },
 ];
 
-/// Arguments of `cargo xtask boot`.
-#[derive(Debug, clap::Args)]
-pub(crate) struct Args {
-    /// Write nothing: fail if what is checked in is not what the sources give.
-    #[arg(long)]
-    check: bool,
-}
-
-pub(crate) fn run(args: &Args) -> crate::shell::Result<()> {
-    Ok(assemble_all(args.check)?)
-}
-
 /// Assembles all boot programs, and writes them or, with `check`, compares them with what is checked in.
-pub(crate) fn assemble_all(check: bool) -> Result<()> {
+pub(crate) fn run(check: bool) -> Result<()> {
     let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("../templates/boot");
     for program in &PROGRAMS {
         let path = folder.join(program.name).with_extension("bin");

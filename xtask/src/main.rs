@@ -26,18 +26,29 @@ enum Task {
     Test(test::Args),
     /// Check the rules of the project that neither the compiler nor clippy knows.
     Tidy,
-    /// Assemble the boot programs in templates/boot.
-    Boot(boot::Args),
+    /// Assemble the boot programs of templates/boot.
+    Boot {
+        /// Only check that they are what their sources give.
+        #[arg(long)]
+        check: bool,
+    },
     /// Measure the release build against mkntfs and wimlib.
     Bench(bench::Args),
+    /// Run a part of the way alone, for the benchmark.
+    #[command(hide = true)]
+    BenchPart {
+        #[command(subcommand)]
+        part: bench::parts::Part,
+    },
 }
 
 fn main() -> ExitCode {
     let result = match Cli::parse().task {
         Task::Test(args) => test::run(&args),
         Task::Tidy => tidy::run(),
-        Task::Boot(args) => boot::run(&args),
+        Task::Boot { check } => boot::run(check).map_err(Into::into),
         Task::Bench(args) => bench::run(&args),
+        Task::BenchPart { part } => bench::parts::run(&part),
     };
     match result {
         Ok(()) => ExitCode::SUCCESS,

@@ -25,17 +25,20 @@ impl fmt::Display for Failure {
     }
 }
 
-macro_rules! from_errors {
-    ($($error:ty),*) => {$(
-        impl From<$error> for Failure {
-            fn from(error: $error) -> Self {
-                Self::new(error)
-            }
-        }
-    )*};
+impl From<std::io::Error> for Failure {
+    fn from(error: std::io::Error) -> Self {
+        Self::new(error)
+    }
 }
 
-from_errors!(std::io::Error, nanovhd::error::Error);
+impl From<nanovhd::error::Error> for Failure {
+    fn from(error: nanovhd::error::Error) -> Self {
+        match error.hint_text() {
+            Some(hint) => Self::new(format_args!("{error}\nhint: {hint}")),
+            None => Self::new(error),
+        }
+    }
+}
 
 /// The project's folder.
 pub(crate) fn root() -> &'static Path {

@@ -178,9 +178,9 @@ impl<const N: usize, const TABLE: usize> Code<N, TABLE> {
     fn fill_short(&mut self, counts: &Counts) {
         let mut short = &mut self.tables.short[..];
         let mut order = &self.tables.order[..];
-        for length in 1..=Self::TABLE_BITS as usize {
+        for (length, &count) in counts.iter().enumerate().take(Self::TABLE_BITS as usize + 1).skip(1) {
             let each = TABLE >> length;
-            let count = usize::from(counts[length]).min(short.len() / each).min(order.len());
+            let count = usize::from(count).min(short.len() / each).min(order.len());
             let (now, later) = short.split_at_mut(count * each);
             let (symbols, others) = order.split_at(count);
             let entries = symbols.iter().map(|&symbol| Entry::new(self.seeds[usize::from(symbol) & (N - 1)], length).0);
@@ -311,5 +311,91 @@ impl<const N: usize> Scratch<N> {
             }
             rest = others;
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::samples::Numbers;
+    use super::*;
+
+    /// The lengths by the book: the two lightest nodes are joined until one is left.
+    fn expected_lengths(frequencies: &[u16]) -> Vec<usize> {
+        // Weight, leaves before inner nodes, age; and the symbols beneath.
+        let mut nodes: Vec<((u32, bool, usize), Vec<usize>)> = (frequencies.iter().enumerate())
+            .map(|(symbol, &frequency)| ((u32::from(frequency), false, symbol), vec![symbol]))
+            .collect();
+        let mut lengths = vec![0; frequencies.len()];
+        for age in 0..frequencies.len() - 1 {
+            nodes.sort();
+            let second = nodes.remove(1);
+            let first = nodes.remove(0);
+            let beneath = [first.1, second.1].concat();
+            beneath.iter().for_each(|&symbol| lengths[symbol] += 1);
+            nodes.push(((first.0.0 + second.0.0, true, age), beneath));
+        }
+        // Among equals the lower symbols have the longer codes.
+        let mut ranks: Vec<usize> = (0..frequencies.len()).collect();
+        ranks.sort_by_key(|&symbol| frequencies[symbol]);
+        let mut sorted = lengths.clone();
+        sorted.sort_by_key(|&length| std::cmp::Reverse(length));
+        for (symbol, length) in ranks.into_iter().zip(sorted) {
+            lengths[symbol] = length;
+        }
+        lengths
+    }
+
+    fn check<const N: usize, const TABLE: usize>(code: &mut Code<N, TABLE>) {
+        let lengths = expected_lengths(&code.frequencies[..code.symbols]);
+        let mut order: Vec<usize> = (0..code.symbols).collect();
+        order.sort_by_key(|&symbol| (lengths[symbol], symbol));
+        let mut next = 0u64;
+        for symbol in order {
+            let bits = next.to_le_bytes();
+            let entry = match Entry(code.tables.short[(next >> (64 - Code::<N, TABLE>::TABLE_BITS)) as usize]) {
+                Entry(0) => code.long_entry(next),
+                entry => entry,
+            };
+            assert_eq!((entry.symbol(), entry.total() as usize), (symbol, lengths[symbol]), "code {bits:02x?}");
+            next = next.wrapping_add(1 << (64 - lengths[symbol]));
+        }
+        assert_eq!(next, 0, "the code is complete");
+    }
+
+    #[test]
+    fn codes_are_those_of_the_book() {
+        let mut numbers = Numbers(9);
+        let mut code = Code::<1024, 1024>::new(1024, &[]);
+        for symbols in [2, 3, 4, 8, 54, 256, 799] {
+            code.reset(symbols);
+            check(&mut code);
+            for steepness in 1..40 {
+                // As in a chunk: symbols are counted, the code is rebuilt, the frequencies are halved.
+                for _ in 0..1024 {
+                    let symbol = (0..steepness % 8)
+                        .fold(numbers.below(symbols as u64), |least, _| least.min(numbers.below(symbols as u64)));
+                    code.frequencies[symbol as usize] += 1;
+                }
+                let before = code.frequencies;
+                code.rebuild();
+                let after = std::mem::replace(&mut code.frequencies, before);
+                check(&mut code);
+                code.frequencies = after;
+            }
+        }
+    }
+
+    #[test]
+    fn the_longest_codes_come_from_fibonacci_frequencies() {
+        let mut code = Code::<256, 256>::new(1024, &[]);
+        code.reset(15);
+        let (mut a, mut b) = (1, 1);
+        for symbol in 0..15 {
+            code.frequencies[symbol] = a;
+            (a, b) = (b, a + b);
+        }
+        code.build();
+        assert_eq!(code.scratch.lengths[..2], [14, 14]);
+        check(&mut code);
     }
 }

@@ -88,7 +88,7 @@ impl Filter {
         let next = at + found.opcode + 4;
         let Some(field) = data.get_mut(at + found.opcode..).and_then(|d| d.first_chunk_mut::<4>()) else { return next };
         let mut displacement = u32::from_le_bytes(*field);
-        if position.wrapping_sub(*likely) as i32 <= found.near as i32 {
+        if position - *likely <= found.near {
             displacement = displacement.wrapping_sub(at as u32);
             *field = displacement.to_le_bytes();
         }

@@ -66,7 +66,8 @@ impl Decoder {
                 }
                 _ => return Err(Damaged("a block of an unknown type")),
             }
-            if bits.ran_out || bits.taken(self.stream.len()) > 8 * input.len() {
+            let whole_units = input.len() / 2;
+            if kind != BLOCK_UNCOMPRESSED && (bits.ran_out || bits.taken(self.stream.len()) > 16 * whole_units) {
                 return Err(TOO_SHORT);
             }
             at += size;
@@ -226,8 +227,8 @@ impl Codes {
         self.length.build(&self.length_lengths, &PLAIN_PAYLOADS)
     }
 
-    #[inline(never)]
     /// Decodes symbols until `place` of `output` is filled. Matches may reach back to the start of `output`.
+    #[inline(never)] // each of the two kinds gets the registers to itself
     fn decode<const WITH_ALIGNED: bool>(
         &self,
         bits: &mut Bits<'_>,
@@ -235,8 +236,9 @@ impl Codes {
         output: &mut [u8],
         place: std::ops::Range<usize>,
     ) -> Result<(), Damaged> {
-        // As much must be left for the fast loop: three literals in the block, the longest match in the output.
-        let fast_end = (place.end.saturating_sub(3)).min(output.len().saturating_sub(MAX_MATCH + copy::OVERSHOOT));
+        // As much must be left for a turn of the fast loop: three literals in the block, two and the longest match in the output.
+        let room = 2 + MAX_MATCH + copy::OVERSHOOT;
+        let fast_end = place.end.saturating_sub(3).min(output.len().saturating_sub(room));
         let payloads = if WITH_ALIGNED { &ALIGNED_PAYLOADS } else { &VERBATIM_PAYLOADS };
         let mut local = *bits;
         let mut offsets = *recent;
@@ -245,19 +247,13 @@ impl Codes {
         let mut entry = self.main.entry(local.buffer);
         while at < fast_end {
             if entry & LITERAL != 0 {
-                output[at] = (entry >> VALUE_SHIFT) as u8;
-                at += 1;
-                local.skip(entry);
+                local.literal(entry, output, &mut at);
                 entry = self.main.entry(local.buffer);
                 if entry & LITERAL != 0 {
-                    output[at] = (entry >> VALUE_SHIFT) as u8;
-                    at += 1;
-                    local.skip(entry);
+                    local.literal(entry, output, &mut at);
                     entry = self.main.entry(local.buffer);
                     if entry & LITERAL != 0 {
-                        output[at] = (entry >> VALUE_SHIFT) as u8;
-                        at += 1;
-                        local.skip(entry);
+                        local.literal(entry, output, &mut at);
                         local.refill();
                         entry = self.main.entry(local.buffer);
                         continue;
@@ -268,9 +264,7 @@ impl Codes {
             if entry & LENGTH_MASK == 0 {
                 entry = self.main.long(local.buffer, payloads)?;
                 if entry & LITERAL != 0 {
-                    output[at] = (entry >> VALUE_SHIFT) as u8;
-                    at += 1;
-                    local.skip(entry);
+                    local.literal(entry, output, &mut at);
                     local.refill();
                     entry = self.main.entry(local.buffer);
                     continue;
@@ -280,12 +274,7 @@ impl Codes {
             let (offset, length) = self.read_match::<WITH_ALIGNED>(&mut local, &mut offsets, entry)?;
             local.refill();
             entry = self.main.entry(local.buffer);
-            if offset > at {
-                return Err(TOO_FAR);
-            }
-            if length > place.end - at {
-                return Err(TOO_LONG);
-            }
+            check_match(at, place.end, offset, length)?;
             copy::overshooting(output, at, offset, length);
             at += length;
         }
@@ -294,6 +283,7 @@ impl Codes {
         self.decode_carefully::<WITH_ALIGNED>(bits, recent, output, at..place.end)
     }
 
+    /// The same one symbol at a time, writing nothing past the end of `place`.
     #[inline(never)]
     fn decode_carefully<const WITH_ALIGNED: bool>(
         &self,
@@ -310,19 +300,13 @@ impl Codes {
             if entry & LENGTH_MASK == 0 {
                 entry = self.main.long(bits.buffer, payloads)?;
             }
-            bits.skip(entry);
             if entry & LITERAL != 0 {
-                output[at] = (entry >> VALUE_SHIFT) as u8;
-                at += 1;
+                bits.literal(entry, output, &mut at);
                 continue;
             }
+            bits.skip(entry);
             let (offset, length) = self.read_match::<WITH_ALIGNED>(bits, recent, entry)?;
-            if offset > at {
-                return Err(TOO_FAR);
-            }
-            if length > place.end - at {
-                return Err(TOO_LONG);
-            }
+            check_match(at, place.end, offset, length)?;
             copy::exact(output, at, offset, length);
             at += length;
         }
@@ -370,6 +354,17 @@ impl Codes {
                 [offset, select_unpredictable(slot == 1, first, second), select_unpredictable(slot == 2, first, third)];
         }
         Ok((offset as usize, length))
+    }
+}
+
+#[inline(always)]
+fn check_match(at: usize, end: usize, offset: usize, length: usize) -> Result<(), Damaged> {
+    if offset > at {
+        Err(TOO_FAR)
+    } else if length > end - at {
+        Err(TOO_LONG)
+    } else {
+        Ok(())
     }
 }
 
@@ -455,6 +450,14 @@ impl<'a> Bits<'a> {
             None => self.ran_out = true,
         }
         self.count |= 56;
+    }
+
+    /// Takes a literal and appends it to the output.
+    #[inline(always)]
+    fn literal(&mut self, entry: u32, output: &mut [u8], at: &mut usize) {
+        output[*at] = (entry >> VALUE_SHIFT) as u8;
+        *at += 1;
+        self.skip(entry);
     }
 
     /// Takes as many bits as the low bits of `entry` say.

@@ -39,6 +39,13 @@ fn translate(data: &mut [u8], change: impl Fn(i32, i32) -> Option<i32>) {
     let end = data.len().saturating_sub(TAIL);
     let mut at = 0;
     while at < end {
+        // most data has none far and wide: this becomes a few vector instructions
+        if let Some(block) = data.get(at..).and_then(|rest| rest.first_chunk::<32>())
+            && !block.iter().fold(false, |any, &byte| any | (byte == OPCODE))
+        {
+            at += block.len();
+            continue;
+        }
         let Some(word) = data.get(at..).and_then(|rest| rest.first_chunk()) else { return };
         let opcodes = opcodes(u64::from_le_bytes(*word));
         if opcodes == 0 {
@@ -62,6 +69,6 @@ fn translate(data: &mut [u8], change: impl Fn(i32, i32) -> Option<i32>) {
 #[inline(always)]
 fn opcodes(word: u64) -> u64 {
     const ONES: u64 = u64::MAX / 0xFF;
-    let zero_where_equal = word ^ ONES * OPCODE as u64;
+    let zero_where_equal = word ^ (ONES * OPCODE as u64);
     zero_where_equal.wrapping_sub(ONES) & !zero_where_equal & ONES << 7
 }

@@ -6,7 +6,7 @@ use crate::codec::parse::{BIT, Costs, Parser, Recent, Step, symbol_costs, use_of
 use std::ops::Range;
 
 /// How often a block is parsed, each time with better costs.
-const PASSES: usize = 3;
+const PASSES: usize = 2;
 const MAX_CODEWORD: usize = 16;
 const MAX_ALIGNED_CODEWORD: usize = 7;
 const MAX_PRECODEWORD: usize = 15;

@@ -4,7 +4,7 @@
 //! |---|---|
 //! | decode, windows of 32 KiB to 2 MiB; verbatim, aligned and uncompressed blocks | yes |
 //! | encode, the same windows; verbatim and aligned blocks | yes |
-//! | framing of cabinets (blocks across frames, header for the call translation) | no; [`decode`] keeps the two apart |
+//! | framing of cabinets (blocks across frames, header for the call translation) | no; the decoder keeps its core apart from WIM's framing |
 //!
 //! A chunk is a sequence of blocks. Literals and match headers share the *main* code: symbol `256 + 8 * slot + l` is a
 //! match of `l + 2` bytes, for `l` = 7 prolonged by a symbol of the *length* code; the offset lies in `slot`, which has up to 17
@@ -21,6 +21,8 @@
 mod decode;
 mod e8;
 mod encode;
+#[cfg(test)]
+mod tests;
 
 pub use decode::Decoder;
 pub use encode::Encoder;

@@ -25,8 +25,8 @@ static PAYLOADS: [u32; SYMBOLS] = {
     payloads
 };
 
-/// Output that must be left for the fast loop: three literals, or the longest match without length bytes.
-const FAST_OUTPUT: usize = LONG_LENGTH + MIN_MATCH + copy::OVERSHOOT;
+/// Output that must be left for a turn of the fast loop: two literals and the longest match without length bytes.
+const FAST_OUTPUT: usize = 2 + LONG_LENGTH - 1 + MIN_MATCH + copy::OVERSHOOT;
 
 const TOO_FAR: Damaged = Damaged("a match that starts before the output");
 const TOO_LONG: Damaged = Damaged("a match that passes the end of the output");
@@ -75,19 +75,13 @@ impl Decoder {
         let mut entry = code.entry(local.buffer);
         while at < fast_end {
             if entry & LITERAL != 0 {
-                output[at] = (entry >> VALUE_SHIFT) as u8;
-                at += 1;
-                local.skip(entry);
+                local.literal(entry, output, &mut at);
                 entry = code.entry(local.buffer);
                 if entry & LITERAL != 0 {
-                    output[at] = (entry >> VALUE_SHIFT) as u8;
-                    at += 1;
-                    local.skip(entry);
+                    local.literal(entry, output, &mut at);
                     entry = code.entry(local.buffer);
                     if entry & LITERAL != 0 {
-                        output[at] = (entry >> VALUE_SHIFT) as u8;
-                        at += 1;
-                        local.skip(entry);
+                        local.literal(entry, output, &mut at);
                         local.refill();
                         entry = code.entry(local.buffer);
                         continue;
@@ -98,9 +92,7 @@ impl Decoder {
             if entry & LENGTH_MASK == 0 {
                 entry = code.long(local.buffer, &PAYLOADS)?;
                 if entry & LITERAL != 0 {
-                    output[at] = (entry >> VALUE_SHIFT) as u8;
-                    at += 1;
-                    local.skip(entry);
+                    local.literal(entry, output, &mut at);
                     local.refill();
                     entry = code.entry(local.buffer);
                     continue;
@@ -143,12 +135,11 @@ impl Decoder {
             if entry & LENGTH_MASK == 0 {
                 entry = self.code.long(bits.buffer, &PAYLOADS)?;
             }
-            bits.skip(entry);
             if entry & LITERAL != 0 {
-                output[at] = (entry >> VALUE_SHIFT) as u8;
-                at += 1;
+                bits.literal(entry, output, &mut at);
                 continue;
             }
+            bits.skip(entry);
             let header = (entry >> VALUE_SHIFT) as usize & 0xF;
             let length = if header == LONG_LENGTH { bits.long_length()? } else { header + MIN_MATCH };
             let offset = bits.offset(entry);
@@ -206,6 +197,15 @@ impl Bits<'_> {
         self.count |= 48;
     }
 
+    /// Takes a literal and appends it to the output.
+    #[inline(always)]
+    fn literal(&mut self, entry: u32, output: &mut [u8], at: &mut usize) {
+        output[*at] = (entry >> VALUE_SHIFT) as u8;
+        *at += 1;
+        self.skip(entry);
+    }
+
+    /// Takes as many bits as the low bits of `entry` say.
     #[inline(always)]
     fn skip(&mut self, entry: u32) {
         self.buffer <<= entry & LENGTH_MASK;
@@ -243,7 +243,8 @@ impl Bits<'_> {
 
     /// Whether more bits were taken than there are.
     fn overran(&self) -> bool {
-        self.missing > (self.count & LENGTH_MASK) as usize / 8
+        let units = (self.count & LENGTH_MASK) as usize / 16;
+        self.missing.div_ceil(2) > units
     }
 }
 

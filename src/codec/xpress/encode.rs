@@ -5,7 +5,7 @@ use crate::codec::huffman::{codewords, lengths_for};
 use crate::codec::parse::{BIT, Costs, Parser, Step, symbol_costs};
 
 /// How often a chunk is parsed, each time with better costs.
-const PASSES: usize = 3;
+const PASSES: usize = 2;
 
 /// Encodes XPRESS chunks; keeps its memory between them. The same input always gives the same output.
 #[derive(Default)]

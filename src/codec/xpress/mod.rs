@@ -20,6 +20,8 @@
 
 mod decode;
 mod encode;
+#[cfg(test)]
+mod tests;
 
 pub use decode::Decoder;
 pub use encode::Encoder;

@@ -158,13 +158,17 @@ impl Hive {
     /// Sets the value of that name (the empty name is the default value): replaces one that is there, else adds it at the end.
     ///
     /// # Errors
-    /// [`Invalid`](crate::error::Kind::Invalid) for a name or data longer than the registry allows.
+    /// [`Invalid`](crate::error::Kind::Invalid) for a name or data longer than the registry allows, for a key that is deleted,
+    /// and for one that stands for a predefined handle.
     pub fn set_value(&mut self, key: KeyId, name: impl Into<Name>, value: Value) -> Result<()> {
         let name = name.into();
         if name.len() > MAX_VALUE_NAME || value.data.len() > MAX_DATA {
             return Err(Error::invalid(format_args!("value {name}: lengths of name and data"))
                 .found(format_args!("{} and {}", name.len(), value.data.len()))
                 .allowed(format_args!("up to {MAX_VALUE_NAME} code units and {MAX_DATA} bytes")));
+        }
+        if self.flags(key) & KEY_PREDEF_HANDLE != 0 {
+            return Err(Error::invalid("a key that stands for a predefined handle has no values"));
         }
         let at = self.value_position(key, &name);
         let set = |name: Box<[u16]>| Slot::Set(Box::new(SetValue { name, kind: value.kind, data: value.data.into() }));

@@ -285,3 +285,200 @@ fn mix((low, high): &mut (u32, u32), word: u32) {
     *low = low.rotate_left(27).wrapping_add(*high);
     *high = high.rotate_left(19);
 }
+
+#[cfg(test)]
+mod tests {
+    use super::super::{Hive, Value};
+    use super::*;
+    use crate::base::FileTime;
+
+    /// Hives of the same size: one with the value 1, one with 2 and so on.
+    fn states(count: u32) -> Vec<Vec<u8>> {
+        let mut hive = Hive::new("ROOT", FileTime(5)).unwrap();
+        let mut states = Vec::new();
+        for i in 1..=count {
+            hive.set_value(hive.root(), "number", Value::dword(i)).unwrap();
+            hive.set_value(hive.root(), "data", Value::binary(vec![i as u8; 9000])).unwrap();
+            states.push(hive.to_bytes().unwrap());
+        }
+        states
+    }
+
+    fn number(hive: &Hive) -> u32 {
+        hive.value(hive.root(), "number").and_then(|value| value.as_dword()).unwrap()
+    }
+
+    fn with_base(bytes: &[u8], change: impl FnOnce(&mut BaseBlock)) -> Vec<u8> {
+        let mut bytes = bytes.to_vec();
+        let (base, _) = BaseBlock::mut_from_prefix(&mut bytes).unwrap();
+        change(base);
+        base.checksum.set(base.expected_checksum());
+        bytes
+    }
+
+    /// A primary file whose last write did not end.
+    fn dirty(state: &[u8], stands_at: u32) -> Vec<u8> {
+        with_base(state, |base| {
+            base.primary_sequence.set(stands_at + 1);
+            base.secondary_sequence.set(stands_at);
+        })
+    }
+
+    /// A new log with these entries: each a sequence number and the state that it leads to.
+    fn log(entries: &[(u32, &[u8])]) -> Vec<u8> {
+        let mut log = with_base(entries[0].1, |base| {
+            base.file_type.set(TYPE_NEW_LOG);
+            base.primary_sequence.set(entries[0].0);
+            base.secondary_sequence.set(entries[0].0);
+        });
+        log.truncate(SECTOR);
+        for (sequence, state) in entries {
+            log.extend(entry_of(*sequence, (state.len() - BLOCK) as u32, &[(0, &state[BLOCK..])]));
+        }
+        log
+    }
+
+    fn entry_of(sequence: u32, bins_size: u32, pages: &[(u32, &[u8])]) -> Vec<u8> {
+        let mut body: Vec<u8> = Vec::new();
+        for (offset, page) in pages {
+            body.extend(offset.to_le_bytes());
+            body.extend((page.len() as u32).to_le_bytes());
+        }
+        pages.iter().for_each(|(_, page)| body.extend_from_slice(page));
+        body.resize((LOG_ENTRY_SIZE + body.len()).next_multiple_of(SECTOR) - LOG_ENTRY_SIZE, 0);
+        let mut entry = HVLE.to_vec();
+        for word in [(LOG_ENTRY_SIZE + body.len()) as u32, 0, sequence, bins_size, pages.len() as u32] {
+            entry.extend(word.to_le_bytes());
+        }
+        entry.extend(marvin32(&body).to_le_bytes());
+        entry.extend(marvin32(&entry).to_le_bytes());
+        entry.extend(body);
+        entry
+    }
+
+    fn read(primary: &[u8], logs: &[&[u8]]) -> Result<Hive> {
+        Hive::read_with(primary.to_vec(), ReadOptions { logs, accept_dirty: false })
+    }
+
+    #[test]
+    fn entries_are_replayed_in_the_order_of_their_numbers() {
+        let states = states(5);
+        let primary = dirty(&states[0], 7);
+        let first = log(&[(7, &states[1]), (8, &states[2])]);
+        let second = log(&[(9, &states[3]), (10, &states[4])]);
+        for logs in [[&first[..], &second[..]], [&second[..], &first[..]]] {
+            let hive = read(&primary, &logs).unwrap();
+            assert_eq!((number(&hive), hive.recovery()), (5, Recovery::Entries(4)));
+        }
+        assert_eq!(number(&read(&primary, &[&first]).unwrap()), 3);
+        // The older log was started anew after a partial write: what is missing is in the primary file.
+        assert_eq!(number(&read(&primary, &[&second]).unwrap()), 5);
+        // A log of before, and a clean hive.
+        let old = log(&[(5, &states[1]), (6, &states[2])]);
+        assert!(read(&primary, &[&old, b"", &[0; 700]]).is_err());
+        let hive = read(&states[0], &[&first]).unwrap();
+        assert_eq!((number(&hive), hive.recovery()), (1, Recovery::Clean));
+        let mixed = log(&[(6, &states[3]), (7, &states[4])]);
+        assert_eq!(read(&primary, &[&mixed]).unwrap().recovery(), Recovery::Entries(1));
+    }
+
+    #[test]
+    fn a_gap_or_a_damaged_entry_ends_the_replay() {
+        let states = states(4);
+        let primary = dirty(&states[0], 7);
+        let entries = log(&[(7, &states[1]), (9, &states[3])]);
+        assert_eq!(number(&read(&primary, &[&entries]).unwrap()), 2);
+        let (first, after) = (log(&[(7, &states[1])]), log(&[(9, &states[3])]));
+        assert_eq!(number(&read(&primary, &[&first, &after]).unwrap()), 2);
+        let good = log(&[(7, &states[1]), (8, &states[2]), (9, &states[3])]);
+        let second = SECTOR + (good.len() - SECTOR) / 3;
+        for at in [0, 5, 9, 13, 17, 21, 25, 33, 41, 60, 2000].map(|at| second + at) {
+            let mut bad = good.clone();
+            bad[at] ^= 0x10;
+            let hive = read(&primary, &[&bad]).unwrap();
+            assert_eq!((number(&hive), hive.recovery()), (2, Recovery::Entries(1)), "byte {at:#x}");
+        }
+        for len in (0..good.len()).step_by(97) {
+            match read(&primary, &[&good[..len]]) {
+                Ok(hive) => assert!(number(&hive) >= 2 && number(&hive) < 4),
+                Err(error) => assert!(len < second, "{error}"),
+            }
+        }
+    }
+
+    #[test]
+    fn a_broken_base_block_comes_from_the_log() {
+        let states = states(3);
+        let mut primary = dirty(&states[0], 7);
+        primary[..64].fill(0xFF);
+        let hive = read(&primary, &[&log(&[(7, &states[1]), (8, &states[2])])]).unwrap();
+        assert_eq!((number(&hive), hive.minor_version()), (3, 5));
+        assert!(read(&primary, &[]).is_err());
+    }
+
+    #[test]
+    fn logs_that_lie_neither_crash_nor_fill_the_memory() {
+        let states = states(2);
+        let primary = dirty(&states[0], 7);
+        let bins = (states[0].len() - BLOCK) as u32;
+        let head = log(&[(7, &states[1])])[..SECTOR].to_vec();
+        let page = &states[1][BLOCK..2 * BLOCK];
+        for evil in [
+            entry_of(7, 0x7FFF_F000, &[(0, page)]),
+            entry_of(7, bins, &[(bins, page)]),
+            entry_of(7, bins, &[(0xFFFF_F000, page)]),
+            entry_of(7, 0, &[(0, page)]),
+            entry_of(7, 100, &[]),
+        ] {
+            assert!(read(&primary, &[&[&head[..], &evil].concat()]).is_err());
+        }
+    }
+
+    /// An old log that leads from one state to another.
+    fn old_log(from: &[u8], to: &[u8]) -> Vec<u8> {
+        let mut log = with_base(to, |base| {
+            base.file_type.set(TYPE_OLD_LOGS[0]);
+            base.primary_sequence.set(8);
+            base.secondary_sequence.set(8);
+        });
+        log.truncate(SECTOR);
+        let mut vector = DIRT.to_vec();
+        vector.resize((DIRT.len() + (to.len() - BLOCK) / SECTOR / 8).next_multiple_of(SECTOR), 0);
+        let mut pages = Vec::new();
+        for (i, page) in to[BLOCK..].chunks(SECTOR).enumerate() {
+            if from.get(BLOCK + i * SECTOR..BLOCK + (i + 1) * SECTOR) != Some(page) {
+                vector[DIRT.len() + i / 8] |= 1 << (i % 8);
+                pages.extend_from_slice(page);
+            }
+        }
+        [log, vector, pages].concat()
+    }
+
+    #[test]
+    fn old_logs_are_replayed_by_pages() {
+        let states = states(2);
+        let primary = dirty(&states[0], 7);
+        let log = old_log(&states[0], &states[1]);
+        let hive = read(&primary, &[b"", &log]).unwrap();
+        assert_eq!(number(&hive), 2);
+        assert!(matches!(hive.recovery(), Recovery::Pages(1..)));
+        let mut broken = primary.clone();
+        broken[100] ^= 1;
+        assert_eq!(number(&read(&broken, &[&log]).unwrap()), 2, "the first bin has the time");
+        let other_time = with_base(&log, |base| base.last_written.set(6));
+        assert!(read(&primary, &[&other_time]).is_err());
+        let unfinished = with_base(&log, |base| base.secondary_sequence.set(7));
+        assert!(read(&primary, &[&unfinished]).is_err());
+        let huge = with_base(&log, |base| base.bins_size.set(0x7FFF_F000));
+        assert!(read(&primary, &[&huge]).is_err());
+        for len in (0..log.len()).step_by(53) {
+            assert!(read(&primary, &[&log[..len]]).is_err());
+        }
+        let mut grown = Hive::read(states[1].clone()).unwrap();
+        grown.set_value(grown.root(), "more", Value::binary(vec![1; 16_000])).unwrap();
+        let grown = grown.to_bytes().unwrap();
+        assert!(grown.len() > primary.len());
+        let hive = read(&primary, &[&old_log(&primary, &grown)]).unwrap();
+        assert_eq!(hive.value(hive.root(), "more").unwrap().data.len(), 16_000);
+    }
+}

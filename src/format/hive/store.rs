@@ -364,9 +364,10 @@ impl Hive {
         self.view(key).filter(|view| !view.class.is_empty()).map(|view| Name::from_le_bytes(view.class))
     }
 
-    /// The flags of the key node (0x10 is a symbolic link, 0x40 a predefined handle, ...).
+    /// The flags of the key node (0x10 is a symbolic link, 0x40 a predefined handle, ...), apart from the one that says how
+    /// the name is stored.
     pub fn flags(&self, key: KeyId) -> u16 {
-        self.view(key).map_or(0, |view| view.flags)
+        self.view(key).map_or(0, |view| view.flags & !KEY_COMP_NAME)
     }
 
     /// When the key, its values or the list of its subkeys last changed.

@@ -10,7 +10,7 @@ use zerocopy::FromBytes;
 use super::ondisk::{Attribute, Dentry, NO_DESCRIPTOR, SecurityHeader, StreamEntry, TaggedItem, tags};
 use super::store::{Sha1Hash, Store};
 use crate::base::bytes::{round_up, u64_at};
-use crate::base::{FileTime, Name, upcase};
+use crate::base::{FileTime, Name};
 use crate::error::{Context, Error, Result};
 use crate::tree::{
     BlobError, BlobId, BlobSink, BlobStore, Content, DescriptorId, ExtendedAttribute, Link, Node, NodeId, Reparse,
@@ -170,7 +170,7 @@ impl<'a> Parser<'a> {
             end = after;
         }
         // Windows has one name for both where they are the same.
-        let short = Some(short).filter(|short| !short.is_empty() && !upcase::same(short.units(), name.units()));
+        let short = Some(short).filter(|short| !short.is_empty());
         Ok(Some(Entry { at, dentry, name, short, tagged, streams, end }))
     }
 

@@ -12,7 +12,7 @@
 //! | integrity table | on request | yes |
 //! | encrypted ESD, pipable WIM, delta WIM | refused by name | no |
 //!
-//! A file is a [header](ondisk::Header), then resources, then the blob table, the XML document and, sometimes, the integrity
+//! A file is a header, then resources, then the blob table, the XML document and, sometimes, the integrity
 //! table. Each image is a *metadata resource*: security descriptors, then directories, each a list of dentries that name
 //! their streams by SHA-1. The blob table says where the blob of a SHA-1 lies.
 //!

@@ -56,7 +56,21 @@ fn read_header(reader: &dyn ReadAt) -> Result<Header> {
         _ => e,
     })?;
     check_identity(&header)?;
+    check_end(&header, reader.len())?;
     Ok(header)
+}
+
+/// Whether the file is as long as its header says. What is last is often the integrity table, which nobody may ask for.
+fn check_end(header: &Header, len: u64) -> Result<()> {
+    let resources = [&header.blob_table, &header.xml, &header.boot_metadata, &header.integrity];
+    let end = resources.map(|resource| resource.offset.get().saturating_add(resource.stored())).into_iter().max();
+    match end.filter(|end| *end > len) {
+        Some(end) => Err(Error::truncated("WIM")
+            .found(format_args!("{len} bytes"))
+            .allowed(format_args!("at least {end}"))
+            .hint("the file was not copied or downloaded whole: fetch it again")),
+        None => Ok(()),
+    }
 }
 
 fn check_identity(header: &Header) -> Result<()> {

@@ -1,3 +1,9 @@
 //! What several areas share.
 
+pub(crate) mod blobs;
+pub(crate) mod ntfs_check;
+pub(crate) mod program;
+pub(crate) mod qemu;
+pub(crate) mod random_tree;
 pub(crate) mod tools;
+pub(crate) mod volume;

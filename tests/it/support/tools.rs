@@ -22,8 +22,7 @@ impl Tools {
             return Some(Self(found));
         }
         let missing: Vec<_> = names.iter().filter(|name| find(name).is_none()).collect();
-        assert!(env::var_os(REQUIRE_TOOLS).is_none(), "missing tools, and {REQUIRE_TOOLS} is set: {missing:?}");
-        skip(&format!("missing tools {missing:?}"));
+        unavailable(&format!("missing tools {missing:?}"));
         None
     }
 
@@ -73,6 +72,12 @@ pub(crate) fn testdata(file: impl AsRef<Path>) -> Option<PathBuf> {
     Some(path)
 }
 
+/// Says that a test is skipped because this machine lacks something, unless it is known to have everything.
+pub(crate) fn unavailable(what: &str) {
+    assert!(env::var_os(REQUIRE_TOOLS).is_none(), "{what}, and {REQUIRE_TOOLS} is set");
+    skip(what);
+}
+
 /// Past the capture of the test harness, which shows only what failed.
 fn skip(reason: &str) {
     let thread = std::thread::current();
@@ -82,4 +87,10 @@ fn skip(reason: &str) {
 /// A path as an argument. The folders of tests are named by text.
 pub(crate) fn text(path: &Path) -> &str {
     path.to_str().expect("a path that is text")
+}
+
+/// The contents of an `.xz` file of that folder. `None` as for [`testdata`].
+pub(crate) fn windows_file(file: impl AsRef<Path>) -> Option<Vec<u8>> {
+    let tools = Tools::find(&["xz"])?;
+    Some(tools.run_for_bytes("xz", &["-dc", text(&testdata(file)?)]))
 }

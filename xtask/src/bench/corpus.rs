@@ -1,19 +1,26 @@
 //! A WIM like Nano Server's, made of packaged Windows binaries: so many files, links, short names and descriptors, of that
 //! size, compressed with LZX.
 //!
-//! The files are laid into an NTFS volume by ntfs-3g and captured from there by wimlib, since that keeps short names and
-//! descriptors. Made once, under `target/bench`.
+//! Our own writer puts the files into a WIM; wimlib compresses it, since streams of its making are what the benchmark is to
+//! decode. Made once, under `target/bench`.
 
 use std::collections::{BTreeMap, HashMap};
-use std::fmt::Write as _;
 use std::fs;
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
+use std::thread;
+
+use nanovhd::base::FileTime;
+use nanovhd::format::wim::{self, Compression, ImageInfo, Wim};
+use nanovhd::image::demo;
+use nanovhd::tree::{Link, Node, NodeId, Times, Tree, attributes};
+use uuid::Uuid;
 
 use super::windows::{DESCRIPTORS, descriptor, short_name};
 use crate::shell::{self, Failure, Result};
 
 /// Changed with everything that changes the WIM.
-const VERSION: &str = "1";
+const VERSION: &str = "3";
 
 /// Packages with Windows binaries, pinned: what they hold is what the benchmark measures.
 const WHEELS: &[&str] = &[
@@ -32,11 +39,8 @@ const WHEELS: &[&str] = &[
 /// Files that have a second name, as most of Windows' have one in WinSxS and one where programs look.
 const LINKED: usize = 600;
 
-const VOLUME_LEN: u64 = 1 << 30;
-
-/// What an image has to have to be taken for a Windows. (The benchmark boots nothing.)
-const STAND_INS: &[&str] =
-    &["Windows/System32/config/SYSTEM", "Windows/System32/winload.exe", "Windows/Boot/PCAT/bootmgr"];
+/// 2016-09-26 12:00 UTC.
+const MADE: FileTime = FileTime(131_193_648_000_000_000);
 
 /// What the benchmark works on.
 pub(super) struct Corpus {
@@ -48,7 +52,7 @@ pub(super) struct Corpus {
     pub(super) bytes: u64,
 }
 
-/// A file of the volume: where it comes from, and its names with `/` from the root.
+/// A file of the image: where it comes from, and its names with `/` from the root.
 struct Entry {
     source: PathBuf,
     name: String,
@@ -64,9 +68,7 @@ impl Corpus {
             fs::create_dir_all(&folder)?;
             fetch(&folder, &corpus.files)?;
             println!("making {}", corpus.wim.display());
-            let partial = folder.join("partial.wim");
-            capture(&arrange(&corpus.files)?, &partial)?;
-            fs::rename(partial, &corpus.wim)?;
+            make(&arrange(&corpus.files)?, &corpus.wim)?;
         }
         let bytes =
             files_below(&corpus.files)?.iter().map(|path| Ok(fs::metadata(path)?.len())).sum::<Result<u64>>()?;
@@ -104,7 +106,7 @@ pub(super) fn files_below(folder: &Path) -> Result<Vec<PathBuf>> {
     Ok(files)
 }
 
-/// The volume's files: those that are linked lie in a folder of WinSxS for each folder of the source, the others below System32.
+/// The image's files: those that are linked lie in a folder of WinSxS for each folder of the source, the others below System32.
 fn arrange(folder: &Path) -> Result<Vec<Entry>> {
     let mut sources = files_below(folder)?;
     let is_program = |path: &Path| path.extension().is_some_and(|end| ["dll", "exe", "pyd"].iter().any(|e| end == *e));
@@ -134,76 +136,78 @@ fn fnv(text: &str) -> u64 {
     text.bytes().fold(0xCBF2_9CE4_8422_2325, |hash, byte| (hash ^ u64::from(byte)).wrapping_mul(0x100_0000_01B3))
 }
 
-fn capture(entries: &[Entry], wim: &Path) -> Result<()> {
-    let scratch = tempfile::TempDir::new()?;
-    let volume = scratch.path().join("volume.img");
-    fs::File::create(&volume)?.set_len(VOLUME_LEN)?;
-    shell::output(shell::command("mkntfs").args(["-Q", "-F"]).arg(&volume))?;
-    let mounted = Mount::new(&volume, scratch.path().join("mount"))?;
-    fill(entries, &mounted.0)?;
-    set_attributes(entries, &mounted.0)?;
-    drop(mounted);
-    let mut wimlib = shell::command("wimlib-imagex");
-    wimlib.arg("capture").arg(&volume).arg(wim).args(["Nano", "--compress=LZX"]);
-    shell::output(&mut wimlib).map(drop)
-}
-
-/// A volume mounted by ntfs-3g, until it is dropped.
-struct Mount(PathBuf);
-
-impl Mount {
-    fn new(volume: &Path, at: PathBuf) -> Result<Self> {
-        fs::create_dir(&at)?;
-        shell::output(shell::command("ntfs-3g").arg(volume).arg(&at))?;
-        Ok(Self(at))
-    }
-}
-
-impl Drop for Mount {
-    fn drop(&mut self) {
-        if let Err(failure) = shell::output(shell::command("fusermount3").arg("-u").arg(&self.0)) {
-            println!("{failure}");
-        }
-    }
-}
-
-fn fill(entries: &[Entry], mount: &Path) -> Result<()> {
-    let place = |name: &str| -> Result<PathBuf> {
-        let path = mount.join(name);
-        fs::create_dir_all(path.parent().unwrap_or(mount))?;
-        Ok(path)
-    };
+fn make(entries: &[Entry], wim: &Path) -> Result<()> {
+    let (mut builder, image) = Builder::new()?;
     for entry in entries {
-        let path = place(&entry.name)?;
-        fs::copy(&entry.source, &path)?;
+        let node = builder.file(&entry.name, fs::read(&entry.source)?)?;
         if let Some(link) = &entry.link {
-            fs::hard_link(path, place(link)?)?;
+            builder.link(link, node)?;
         }
     }
-    STAND_INS.iter().try_for_each(|name| Ok(fs::write(place(name)?, name)?))
+    let (plain, compressed) = (wim.with_extension("plain"), wim.with_extension("partial"));
+    let options = wim::Options {
+        compression: Compression::None,
+        chunk_size: 1 << 15,
+        guid: Uuid::from_bytes(*b"nanovhd benchWIM"),
+        boot_index: None,
+        integrity: false,
+        threads: thread::available_parallelism()?,
+    };
+    let mut file = fs::File::options().read(true).write(true).create(true).truncate(true).open(&plain)?;
+    wim::write(&mut file, &[(&builder.tree, image)], &options)?;
+    let mut wimlib = shell::command("wimlib-imagex");
+    shell::output(wimlib.arg("export").arg(&plain).arg("1").arg(&compressed).arg("--compress=LZX"))?;
+    fs::remove_file(plain)?;
+    Ok(fs::rename(compressed, wim)?)
 }
 
-/// Gives every file a descriptor, by its folder, and a short name where its name is not one itself.
-fn set_attributes(entries: &[Entry], mount: &Path) -> Result<()> {
-    let mut folders: HashMap<&str, BTreeMap<String, u32>> = HashMap::new();
-    let mut list = String::new();
-    for entry in entries {
-        let (parent, file) = entry.name.rsplit_once('/').unwrap_or(("", &entry.name));
-        let taken = folders.entry(parent).or_default();
-        let _ = writeln!(list, "# file: {}", entry.name);
-        let _ = write!(list, "system.ntfs_acl=0x");
-        for byte in descriptor((fnv(parent) % DESCRIPTORS) as u32) {
-            let _ = write!(list, "{byte:02x}");
-        }
-        list.push('\n');
-        if let Some(short) = short_name(file, taken) {
-            let _ = writeln!(list, "system.ntfs_dos_name=\"{short}\"");
-        }
-        list.push('\n');
+/// An image in the making. Everything that is added gets a descriptor by its folder.
+struct Builder {
+    tree: Tree,
+    folders: HashMap<String, NodeId>,
+    /// For each folder, how often its short names begin alike.
+    short: HashMap<NodeId, BTreeMap<String, u32>>,
+}
+
+impl Builder {
+    /// Begins with the demo's image, which has what makes an image a Windows.
+    fn new() -> Result<(Self, ImageInfo)> {
+        let wim = Wim::open(vec![Arc::new(demo::wim(thread::available_parallelism()?)?)])?;
+        let index = wim.select(demo::IMAGE)?;
+        let tree = wim.tree(index)?.tree;
+        let folders = HashMap::from([(String::new(), tree.root())]);
+        Ok((Self { tree, folders, short: HashMap::new() }, wim.images()[index - 1].clone()))
     }
-    let file = tempfile::NamedTempFile::new()?;
-    fs::write(file.path(), list)?;
-    let mut restore = std::ffi::OsString::from("--restore=");
-    restore.push(file.path());
-    shell::output(shell::command("setfattr").arg(restore).current_dir(mount)).map(drop)
+
+    fn folder(&mut self, path: &str) -> Result<NodeId> {
+        if let Some(known) = self.folders.get(path) {
+            return Ok(*known);
+        }
+        let node = match self.tree.find(path) {
+            Some(node) => node,
+            None => self.add(path, Node::directory(0, Times::all(MADE)))?,
+        };
+        self.folders.insert(path.to_string(), node);
+        Ok(node)
+    }
+
+    fn file(&mut self, path: &str, content: Vec<u8>) -> Result<NodeId> {
+        self.add(path, Node::file(attributes::ARCHIVE, Times::all(MADE), content.into()))
+    }
+
+    fn add(&mut self, path: &str, mut node: Node) -> Result<NodeId> {
+        let (parent, name) = path.rsplit_once('/').unwrap_or(("", path));
+        node.descriptor = Some(self.tree.add_descriptor(&descriptor((fnv(parent) % DESCRIPTORS) as u32)));
+        let (parent, node) = (self.folder(parent)?, self.tree.add_node(node)?);
+        let short = short_name(name, self.short.entry(parent).or_default()).map(|short| short.as_str().into());
+        self.tree.add_link(parent, Link { name: name.into(), short, node })?;
+        Ok(node)
+    }
+
+    /// A second name, which has no short name: NTFS gives a file one in all.
+    fn link(&mut self, path: &str, node: NodeId) -> Result<()> {
+        let (parent, name) = path.rsplit_once('/').unwrap_or(("", path));
+        let parent = self.folder(parent)?;
+        Ok(self.tree.add_link(parent, Link { name: name.into(), short: None, node })?)
+    }
 }

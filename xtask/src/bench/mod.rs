@@ -3,14 +3,18 @@
 //! Theirs makes a volume, without a disk, a boot sector or a BCD; ours the whole bootable VHD. Both check every SHA-1, read
 //! from the page cache and write to memory.
 
+mod codecs;
 mod corpus;
 mod measure;
+pub(crate) mod parts;
 mod windows;
 
 use std::env;
 use std::fs;
 use std::num::NonZeroUsize;
 use std::path::{Path, PathBuf};
+
+use nanovhd::format::vhd::Vhd;
 
 use crate::shell::{self, Failure, Result, cargo};
 use corpus::Corpus;
@@ -53,18 +57,26 @@ pub(crate) fn run(args: &Args) -> Result<()> {
     if args.prepare {
         return Ok(());
     }
-    let ours = match &args.ours {
-        Some(program) => fs::canonicalize(program)?,
-        None => {
-            shell::run(cargo().args(["build", "--quiet", "--release"]))?;
-            target.join("release").join(format!("nanovhd{}", env::consts::EXE_SUFFIX))
-        }
-    };
-    whole(&ours, &corpus, args.rounds.get())
+    if let Some(load) = load().filter(|load| *load > 0.5) {
+        println!("the machine is busy (load {load}): wall times will be too long, processor times are right");
+    }
+    shell::run(cargo().args(["build", "--quiet", "--release", "--workspace"]))?;
+    let release = |name: &str| target.join("release").join(format!("{name}{}", env::consts::EXE_SUFFIX));
+    let ours = args.ours.as_ref().map_or_else(|| Ok(release("nanovhd")), fs::canonicalize)?;
+    let worker = codecs::Worker(release("xtask"));
+    let rounds = args.rounds.get();
+    let processor = whole(&ours, &corpus, rounds)?;
+    codecs::compare(&worker, &corpus, rounds)?;
+    codecs::sum_up(&worker, &corpus, processor, rounds)
 }
 
-/// The whole way, ours and theirs in turns.
-fn whole(ours: &Path, corpus: &Corpus, rounds: usize) -> Result<()> {
+/// How many programs wanted to run during the last minute, where the system tells.
+fn load() -> Option<f64> {
+    fs::read_to_string("/proc/loadavg").ok()?.split_whitespace().next()?.parse().ok()
+}
+
+/// The whole way, ours and theirs in turns. Returns the processor time of ours.
+fn whole(ours: &Path, corpus: &Corpus, rounds: usize) -> Result<f64> {
     drop(fs::read(&corpus.wim)?); // into the page cache
     let (mut our_runs, mut their_runs) = (Vec::new(), Vec::new());
     for round in 1..=rounds {
@@ -73,7 +85,7 @@ fn whole(ours: &Path, corpus: &Corpus, rounds: usize) -> Result<()> {
         their_runs.push(apply(&corpus.wim)?);
     }
     print_comparison(&our_runs, &their_runs);
-    Ok(())
+    Ok(Spread::of(&our_runs, Cost::processor).median)
 }
 
 /// A folder for output, in memory where there is such a thing.
@@ -85,10 +97,15 @@ fn output_folder() -> Result<tempfile::TempDir> {
 
 fn build(program: &Path, wim: &Path) -> Result<Cost> {
     let folder = output_folder()?;
+    let vhd = folder.path().join("nano.vhd");
     let mut command = shell::command(program);
-    command.args(["build", "--image", "1", "--size", "4GiB", "--force", "--wim"]).arg(wim);
-    command.arg("--output").arg(folder.path().join("nano.vhd"));
-    cost(&command)
+    command.args(["build", "--image", "1", "--size", "4GiB", "--force", "--wim"]).arg(wim).arg("--output").arg(&vhd);
+    let cost = cost(&command)?;
+    let made = Vhd::open(fs::read(vhd)?)?;
+    match made.footer().current_size {
+        VOLUME_LEN => Ok(cost),
+        other => Err(Failure::new(format_args!("a disk of {other} bytes instead of {VOLUME_LEN}"))),
+    }
 }
 
 fn apply(wim: &Path) -> Result<Cost> {
@@ -102,9 +119,12 @@ fn apply(wim: &Path) -> Result<Cost> {
     Ok(cost(&format)?.then(cost(&apply)?))
 }
 
+/// A line of the table.
+type Figure = (&'static str, fn(Cost) -> f64);
+
 fn print_comparison(ours: &[Cost], theirs: &[Cost]) {
     println!("\n{:<26} {:>24} {:>24} {:>7}", "median (min..max)", "nanovhd build", "mkntfs + wimlib apply", "ratio");
-    let figures: [(&str, fn(Cost) -> f64); 4] = [
+    let figures: [Figure; 4] = [
         ("wall, s", |cost| cost.wall),
         ("user, s", |cost| cost.user),
         ("system, s", |cost| cost.system),

@@ -1,0 +1,121 @@
+//! `nanovhd build`.
+
+use std::path::Path;
+use std::time::Instant;
+
+use serde::Serialize;
+
+use super::args::{self, Build, DiskArgs};
+use super::{Env, output, progress};
+use crate::error::{Context, Error, Result};
+use crate::image::{Format, ImagePlan, Recipe, Source, Summary, source};
+
+pub(super) fn run(command: &Build, json: bool, env: &mut Env<'_>) -> Result<()> {
+    let recipe = recipe(&command.output, &command.disk, env)?;
+    crate::image::host::check_target(&recipe.output, recipe.force)?;
+    let wim = source::open_wim(&command.wim, command.parts.as_deref())?;
+    if command.check_integrity {
+        super::inspect::check_integrity(&wim, env).context(|| command.wim.display())?;
+    }
+    let source = Source::of_wim(&wim, &command.image).context(|| command.wim.display())?;
+    make(source, &recipe, &command.disk, json, env).context(|| command.wim.display())?;
+    Ok(())
+}
+
+/// The recipe that the arguments amount to.
+pub(super) fn recipe(output: &Path, disk: &DiskArgs, env: &Env<'_>) -> Result<Recipe> {
+    let format = disk.format.map_or_else(|| Format::of_path(output), |format| Ok(format.into()))?;
+    let timestamp =
+        match (&disk.timestamp, &env.source_date_epoch) {
+            (Some(time), _) => Some(*time),
+            (None, Some(text)) => Some(args::timestamp(text).map_err(|why| {
+                Error::invalid(format_args!("SOURCE_DATE_EPOCH: {why}")).found(format_args!("'{text}'"))
+            })?),
+            (None, None) => None,
+        };
+    Ok(Recipe {
+        force: disk.force,
+        format,
+        size: disk.size,
+        label: disk.label.clone(),
+        cluster_size: disk.cluster_size,
+        seed: disk.seed,
+        timestamp,
+        ..Recipe::new(output)
+    })
+}
+
+/// What a build or a dry run tells a script.
+#[derive(Debug, Serialize)]
+struct Report<'s> {
+    built: bool,
+    seconds: f64,
+    #[serde(flatten)]
+    summary: &'s Summary,
+}
+
+/// Plans, and builds unless it is a dry run; tells what came of it. Whether a disk was made is the result.
+pub(super) fn make(source: Source, recipe: &Recipe, disk: &DiskArgs, json: bool, env: &mut Env<'_>) -> Result<bool> {
+    let start = Instant::now();
+    let plan = ImagePlan::new(source, recipe)?;
+    if !disk.dry_run {
+        let (threads, control) = (env.threads, &env.control);
+        progress::with_bar("Writing", env, || plan.build(threads, control))?;
+    }
+    let report = Report { built: !disk.dry_run, seconds: start.elapsed().as_secs_f64(), summary: plan.summary() };
+    if json {
+        output::json(env, &report)?
+    } else {
+        print(&report, env)?
+    };
+    for (what, texts) in [("warning", &report.summary.warnings), ("lost", &report.summary.losses)] {
+        for text in texts {
+            output::line(env.stderr, format_args!("{what}: {text}"))?;
+        }
+    }
+    Ok(report.built)
+}
+
+fn print(report: &Report<'_>, env: &mut Env<'_>) -> Result<()> {
+    let Summary { image, output: file, disk, volume, boot, .. } = report.summary;
+    let mut say = |name: &str, text: String| output::line(env.stdout, format_args!("{name:<10} {text}"));
+    let machine = image.machine.to_string();
+    let details: Vec<&str> =
+        [Some(&*machine), image.edition.as_deref(), image.version.as_deref()].into_iter().flatten().collect();
+    say(
+        "image",
+        format!("{}: {} ({})", image.index, image.name.as_deref().unwrap_or("(no name)"), details.join(", ")),
+    )?;
+    say("disk", format!("{}, MBR, signature {}", output::bytes(disk.bytes), disk.signature))?;
+    for (number, partition) in (1..).zip(&disk.partitions) {
+        let active = if partition.active { ", active" } else { "" };
+        let label = if partition.label.is_empty() { String::new() } else { format!(", label {:?}", partition.label) };
+        say(
+            "partition",
+            format!(
+                "{number}: {} at {}, {}{active}{label}",
+                output::bytes(partition.bytes),
+                output::bytes(partition.start),
+                partition.kind
+            ),
+        )?;
+    }
+    say(
+        "volume",
+        format!(
+            "{} files, {} directories, {} of data, {} of metadata, {} free, clusters of {}",
+            volume.files,
+            volume.directories,
+            output::bytes(volume.data_bytes),
+            output::bytes(volume.metadata_bytes),
+            output::bytes(volume.free_bytes),
+            output::bytes(volume.cluster_size),
+        ),
+    )?;
+    say("boot", format!("BOOTMGR, BCD and {} boot files; loader {}", boot.files, boot.loader))?;
+    if report.built {
+        say("output", format!("{}, {} in {:.2} s", file.path, output::bytes(file.file_bytes), report.seconds))
+    } else {
+        say("output", format!("{}, {}: not made (dry run)", file.path, output::bytes(file.file_bytes)))
+    }
+}

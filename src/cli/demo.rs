@@ -1,0 +1,45 @@
+//! `nanovhd demo`.
+
+use std::path::Path;
+
+use super::args::Demo;
+use super::{Env, build, output};
+use crate::base::Disk;
+use crate::error::Result;
+use crate::image::host::OutputFile;
+use crate::image::{Source, demo};
+
+/// What the demo makes when nobody says otherwise.
+const DEFAULT_OUTPUT: &str = "nanovhd-demo.vhd";
+
+pub(super) fn run(command: &Demo, json: bool, env: &mut Env<'_>) -> Result<()> {
+    let path = command.output.as_deref().unwrap_or(Path::new(DEFAULT_OUTPUT));
+    let mut recipe = build::recipe(path, &command.disk, env)?;
+    recipe.force |= command.output.is_none(); // a file of that name is an earlier demo
+    let bytes = demo::wim(env.threads)?;
+    if let Some(keep) = &command.keep_wim {
+        let file = OutputFile::create(keep, bytes.len() as u64, command.disk.force, &env.control)?;
+        file.write_at(0, &bytes)?;
+        file.keep()?;
+    }
+    let wim = crate::format::wim::Wim::open(vec![std::sync::Arc::new(bytes)])?;
+    let built = build::make(Source::of_wim(&wim, demo::IMAGE)?, &recipe, &command.disk, json, env)?;
+    if built && !json {
+        let format = if recipe.format == crate::image::Format::Raw { "raw" } else { "vpc" };
+        output::line(
+            env.stdout,
+            format_args!("\nBoot it (the stand-in boot manager reports on screen and serial port, then halts):"),
+        )?;
+        output::line(
+            env.stdout,
+            format_args!("  qemu-system-x86_64 -drive file={},format={format} -serial stdio", path.display()),
+        )?;
+        output::line(
+            env.stdout,
+            format_args!(
+                "  or attach it to a BIOS machine of VirtualBox, or a generation 1 machine of Hyper-V, as an IDE disk"
+            ),
+        )?;
+    }
+    Ok(())
+}

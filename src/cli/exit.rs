@@ -1,0 +1,75 @@
+//! What the exit code tells a script.
+
+use crate::error::Kind;
+
+/// Stopped by a signal: 128 + SIGINT, as shells report it.
+pub(super) const INTERRUPTED: u8 = 130;
+
+/// The table of `nanovhd --help`.
+pub(super) const HELP: &str = "\
+Exit codes:
+   0  done
+   2  the command line is wrong
+  10  the host failed to read or write
+  11  the host's disk is full
+  12  the output cannot be put there (exists, is a directory, not writable)
+  20  the input is damaged
+  21  the input ends too early
+  22  the input is sound, but cannot be handled
+  30  the request makes no sense
+  31  the source has no such image
+  32  the image is no installation of Windows
+  33  the image lacks what it needs to boot (BOOTMGR, WINLOAD)
+  34  the image is for another processor or firmware
+  35  the disk is too small for the image
+ 130  stopped by a signal";
+
+/// The exit code of a kind of error: each has its own.
+pub(super) fn code(kind: Kind) -> u8 {
+    match kind {
+        Kind::Io => 10,
+        Kind::HostFull => 11,
+        Kind::BadOutput => 12,
+        Kind::Corrupt => 20,
+        Kind::Truncated => 21,
+        Kind::Unsupported => 22,
+        Kind::Invalid => 30,
+        Kind::NoSuchImage => 31,
+        Kind::NotWindows => 32,
+        Kind::NotBootable => 33,
+        Kind::WrongMachine => 34,
+        Kind::NoSpace => 35,
+        Kind::Interrupted => INTERRUPTED,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn every_code_is_its_own_and_in_the_help() {
+        let kinds = [
+            Kind::Io,
+            Kind::HostFull,
+            Kind::BadOutput,
+            Kind::Corrupt,
+            Kind::Truncated,
+            Kind::Unsupported,
+            Kind::Invalid,
+            Kind::NoSuchImage,
+            Kind::NotWindows,
+            Kind::NotBootable,
+            Kind::WrongMachine,
+            Kind::NoSpace,
+            Kind::Interrupted,
+        ];
+        let mut codes: Vec<u8> = kinds.into_iter().map(code).collect();
+        for code in &codes {
+            assert!(HELP.lines().any(|line| line.trim_start().starts_with(&format!("{code} "))), "{code}");
+        }
+        codes.sort();
+        codes.dedup();
+        assert_eq!(codes.len(), kinds.len());
+    }
+}

@@ -1,0 +1,158 @@
+//! `nanovhd inspect`.
+
+use serde::Serialize;
+
+use super::args::Inspect;
+use super::{Env, output, progress};
+use crate::error::{Context, Error, Result};
+use crate::format::wim::{ImageInfo, Wim};
+use crate::image::source;
+use crate::tree::{Content, Node, Tree, attributes};
+
+#[derive(Serialize)]
+struct Report<'w> {
+    #[serde(flatten)]
+    wim: crate::format::wim::Summary,
+    images: Vec<Image<'w>>,
+    warnings: &'w [String],
+}
+
+#[derive(Serialize)]
+struct Image<'w> {
+    #[serde(flatten)]
+    info: &'w ImageInfo,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    files: Option<Vec<File>>,
+}
+
+#[derive(Serialize)]
+struct File {
+    path: String,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    short_name: Option<String>,
+    directory: bool,
+    bytes: u64,
+    attributes: u32,
+    modified: String,
+    links: u32,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    reparse_tag: Option<u32>,
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    streams: Vec<String>,
+}
+
+pub(super) fn run(command: &Inspect, json: bool, env: &mut Env<'_>) -> Result<()> {
+    let wim = source::open_wim(&command.file, command.parts.as_deref())?;
+    let name = || command.file.display();
+    if command.check_integrity {
+        check_integrity(&wim, env).context(name)?;
+    }
+    let chosen = command.image.as_deref().map(|selector| wim.select(selector)).transpose().context(name)?;
+    let mut images = Vec::new();
+    for info in wim.images().iter().filter(|info| chosen.is_none_or(|index| info.index == index)) {
+        let volume = command.tree.then(|| wim.tree(info.index)).transpose().context(name)?;
+        images.push(Image { info, files: volume.map(|volume| files(&volume.tree)) });
+    }
+    let report = Report { wim: wim.summary(), images, warnings: wim.warnings() };
+    if json {
+        return output::json(env, &report);
+    }
+    print(&report, env)
+}
+
+/// Checks the integrity table with a progress bar; a source without one is an error, since the check was asked for.
+pub(super) fn check_integrity(wim: &Wim, env: &Env<'_>) -> Result<()> {
+    let control = &env.control;
+    let checked = progress::with_bar("Checking", env, || {
+        wim.check_integrity(&mut |done, total| {
+            control.at(done, total);
+            control.check()
+        })
+    })?;
+    if checked == 0 {
+        return Err(Error::invalid("the file has no integrity table to check")
+            .hint("leave --check-integrity out: what is used is checked by its SHA-1 in any case"));
+    }
+    Ok(())
+}
+
+fn files(tree: &Tree) -> Vec<File> {
+    let mut files = Vec::new();
+    let mut prefixes = std::collections::HashMap::from([(tree.root(), String::new())]);
+    for (directory, link) in tree.walk() {
+        let path = format!("{}\\{}", prefixes.get(&directory).map_or("", String::as_str), link.name);
+        let node = tree.node(link.node);
+        if node.is_directory() {
+            prefixes.insert(link.node, path.clone());
+        }
+        files.push(file(path, link.short.as_ref().map(ToString::to_string), node));
+    }
+    files
+}
+
+fn file(path: String, short_name: Option<String>, node: &Node) -> File {
+    File {
+        path,
+        short_name,
+        directory: node.is_directory(),
+        bytes: node.main().map_or(0, Content::len),
+        attributes: node.attributes | if node.is_directory() { attributes::DIRECTORY } else { 0 },
+        modified: node.times.modified.to_string(),
+        links: node.links(),
+        reparse_tag: node.reparse.as_ref().map(|reparse| reparse.tag),
+        streams: node
+            .streams
+            .iter()
+            .filter(|stream| !stream.name.is_empty())
+            .map(|stream| stream.name.to_string())
+            .collect(),
+    }
+}
+
+fn print(report: &Report<'_>, env: &mut Env<'_>) -> Result<()> {
+    let wim = &report.wim;
+    let out = &mut *env.stdout;
+    output::line(
+        out,
+        format_args!(
+            "{}, {}, {} image(s), {} part(s), GUID {}",
+            output::bytes(wim.bytes),
+            wim.compression,
+            report.images.len(),
+            wim.parts,
+            wim.guid
+        ),
+    )?;
+    for image in &report.images {
+        let info = image.info;
+        output::line(out, format_args!("\nimage {}: {}", info.index, info.name.as_deref().unwrap_or("(no name)")))?;
+        let rows = [
+            ("description", info.description.clone()),
+            ("edition", info.edition.clone()),
+            ("version", info.version.map(|version| version.to_string())),
+            ("architecture", info.architecture_name().map(str::to_owned)),
+            ("languages", Some(info.languages.join(", ")).filter(|languages| !languages.is_empty())),
+            ("files", info.files.map(|files| files.to_string())),
+            ("directories", info.directories.map(|directories| directories.to_string())),
+            ("size", info.total_bytes.map(output::bytes)),
+            ("modified", info.modified.map(|time| time.to_string())),
+        ];
+        for (name, text) in rows {
+            output::line(out, format_args!("  {name:<13} {}", text.as_deref().unwrap_or("-")))?;
+        }
+        for file in image.files.iter().flatten() {
+            let kind = if file.directory {
+                'd'
+            } else if file.reparse_tag.is_some() {
+                'l'
+            } else {
+                '-'
+            };
+            output::line(out, format_args!("  {kind} {:>12} {} {}", file.bytes, file.modified, file.path))?;
+        }
+    }
+    for warning in report.warnings {
+        output::line(env.stderr, format_args!("warning: {warning}"))?;
+    }
+    Ok(())
+}

@@ -1,0 +1,275 @@
+//! The host's files: the only place that opens, writes and renames them.
+
+use std::ffi::OsString;
+use std::fs::File;
+use std::io;
+use std::path::{Path, PathBuf};
+
+use tempfile::NamedTempFile;
+
+use super::Control;
+use crate::base::{Disk, ReadAt};
+use crate::error::{Context, Error, Kind, Result};
+
+#[cfg(unix)]
+mod positioned {
+    use std::fs::File;
+    use std::io;
+    use std::os::unix::fs::FileExt;
+
+    pub(super) fn read(file: &File, buf: &mut [u8], at: u64) -> io::Result<()> {
+        file.read_exact_at(buf, at)
+    }
+
+    pub(super) fn write(file: &File, data: &[u8], at: u64) -> io::Result<()> {
+        file.write_all_at(data, at)
+    }
+}
+
+#[cfg(windows)]
+mod positioned {
+    use std::fs::File;
+    use std::io;
+    use std::os::windows::fs::FileExt;
+
+    pub(super) fn read(file: &File, mut buf: &mut [u8], mut at: u64) -> io::Result<()> {
+        while !buf.is_empty() {
+            match file.seek_read(buf, at) {
+                Ok(0) => return Err(io::ErrorKind::UnexpectedEof.into()),
+                Ok(n) => (buf, at) = (&mut buf[n..], at + n as u64),
+                Err(e) if e.kind() == io::ErrorKind::Interrupted => {}
+                Err(e) => return Err(e),
+            }
+        }
+        Ok(())
+    }
+
+    pub(super) fn write(file: &File, mut data: &[u8], mut at: u64) -> io::Result<()> {
+        while !data.is_empty() {
+            match file.seek_write(data, at) {
+                Ok(0) => return Err(io::ErrorKind::WriteZero.into()),
+                Ok(n) => (data, at) = (&data[n..], at + n as u64),
+                Err(e) if e.kind() == io::ErrorKind::Interrupted => {}
+                Err(e) => return Err(e),
+            }
+        }
+        Ok(())
+    }
+}
+
+/// A file that is read.
+#[derive(Debug)]
+pub struct InputFile {
+    file: File,
+    len: u64,
+    path: PathBuf,
+}
+
+impl InputFile {
+    /// Opens a regular file.
+    pub fn open(path: &Path) -> Result<Self> {
+        let name = || path.display().to_string();
+        // Asked before opening: opening a pipe would wait for its other end.
+        let metadata = std::fs::metadata(path).map_err(|e| Error::io("cannot be opened", e)).context(name)?;
+        if !metadata.is_file() {
+            let found = if metadata.is_dir() { "a directory" } else { "a pipe or device" };
+            return Err(Error::invalid("not a file that can be read at any position")
+                .found(found)
+                .allowed("a regular file")
+                .context(name()));
+        }
+        let file = File::open(path).map_err(|e| Error::io("cannot be opened", e)).context(name)?;
+        Ok(Self { file, len: metadata.len(), path: path.to_owned() })
+    }
+}
+
+impl ReadAt for InputFile {
+    fn len(&self) -> u64 {
+        self.len
+    }
+
+    fn read_at(&self, at: u64, buf: &mut [u8]) -> Result<()> {
+        crate::base::io::range_within(at, buf.len(), self.len)
+            .and_then(|_| positioned::read(&self.file, buf, at).map_err(|e| Error::io("cannot be read", e).at(at)))
+            .context(|| self.path.display())
+    }
+}
+
+/// A file that comes into being: it lies under a temporary name beside its target until [`keep`](OutputFile::keep), and is
+/// gone if that never happens.
+///
+/// A program that is killed leaves only the temporary file, whose name says what it was: `.NAME.XXXXXX.nanovhd-partial`.
+#[derive(Debug)]
+pub struct OutputFile<'c> {
+    file: NamedTempFile,
+    len: u64,
+    target: PathBuf,
+    force: bool,
+    control: &'c Control,
+}
+
+/// Refuses a target that cannot become a file, before any work is done.
+pub fn check_target(target: &Path, force: bool) -> Result<()> {
+    let bad = |what: &str| Error::new(Kind::BadOutput, what).context(target.display());
+    match std::fs::symlink_metadata(target) {
+        Ok(metadata) if metadata.is_dir() => return Err(bad("the output is a directory").hint("name a file in it")),
+        Ok(metadata) if !metadata.is_file() && !metadata.is_symlink() => {
+            return Err(
+                bad("the output is a device or pipe").hint("name a regular file; write it to the device afterwards")
+            );
+        }
+        Ok(_) if !force => {
+            return Err(bad("the output exists already").hint("give another name, or --force to replace it"));
+        }
+        Ok(_) => {}
+        Err(e) if e.kind() == io::ErrorKind::NotFound => {}
+        Err(e) => {
+            return Err(
+                Error::new(Kind::BadOutput, format_args!("the output cannot be made: {e}")).context(target.display())
+            );
+        }
+    }
+    if target.file_name().is_none() {
+        return Err(bad("the output has no file name").hint("name a file"));
+    }
+    let folder = folder_of(target);
+    if !folder.is_dir() {
+        return Err(bad("the output's folder does not exist")
+            .found(folder.display())
+            .hint("make the folder first, or name another"));
+    }
+    Ok(())
+}
+
+fn folder_of(target: &Path) -> &Path {
+    target.parent().filter(|folder| !folder.as_os_str().is_empty()).unwrap_or(Path::new("."))
+}
+
+impl<'c> OutputFile<'c> {
+    /// Starts a file of `len` bytes, all zero, that is to become `target`.
+    pub fn create(target: &Path, len: u64, force: bool, control: &'c Control) -> Result<Self> {
+        check_target(target, force)?;
+        let mut prefix = OsString::from(".");
+        prefix.push(target.file_name().unwrap_or_default());
+        prefix.push(".");
+        let mut builder = tempfile::Builder::new();
+        builder.prefix(&prefix).suffix(".nanovhd-partial");
+        #[cfg(unix)]
+        {
+            use std::os::unix::fs::PermissionsExt;
+            builder.permissions(std::fs::Permissions::from_mode(0o666)); // less the umask, as any tool's output
+        }
+        let file = builder.tempfile_in(folder_of(target)).map_err(|e| match e.kind() {
+            io::ErrorKind::StorageFull => Error::io("the output cannot be made", e),
+            _ => Error::new(Kind::BadOutput, format_args!("the output's folder is not writable: {e}"))
+                .hint("choose a folder that you may write to"),
+        });
+        let file = file.context(|| target.display())?;
+        set_sparse(file.as_file());
+        file.as_file()
+            .set_len(len)
+            .map_err(|e| Error::io("the output cannot be given its size", e))
+            .context(|| target.display())?;
+        Ok(Self { file, len, target: target.to_owned(), force, control })
+    }
+
+    /// Gives the file its own name, now that it is complete.
+    pub fn keep(self) -> Result<()> {
+        self.control.check()?;
+        let name = self.target.display();
+        self.file.as_file().sync_data().map_err(|e| Error::io("the output cannot be written out", e).context(&name))?;
+        let kept = if self.force { self.file.persist(&self.target) } else { self.file.persist_noclobber(&self.target) };
+        kept.map_err(|e| {
+            Error::new(Kind::BadOutput, format_args!("the finished output cannot be given its name: {}", e.error))
+                .context(&name)
+        })?;
+        Ok(())
+    }
+}
+
+/// Lets the file have holes, where a file system wants to be asked for that.
+#[cfg(windows)]
+fn set_sparse(file: &File) {
+    crate::windows::native::set_sparse(file);
+}
+
+#[cfg(not(windows))]
+fn set_sparse(_: &File) {}
+
+impl Disk for OutputFile<'_> {
+    fn len(&self) -> u64 {
+        self.len
+    }
+
+    fn write_at(&self, at: u64, data: &[u8]) -> Result<()> {
+        self.control.check()?;
+        let name = || self.target.display();
+        crate::base::io::range_within(at, data.len(), self.len).context(name)?;
+        positioned::write(self.file.as_file(), data, at)
+            .map_err(|e| {
+                let error = Error::io("the output cannot be written", e).at(at);
+                if error.kind() == Kind::HostFull {
+                    error.hint("free some space, or choose an output on another disk")
+                } else {
+                    error
+                }
+            })
+            .context(name)
+    }
+}
+
+impl ReadAt for OutputFile<'_> {
+    fn len(&self) -> u64 {
+        self.len
+    }
+
+    fn read_at(&self, at: u64, buf: &mut [u8]) -> Result<()> {
+        positioned::read(self.file.as_file(), buf, at)
+            .map_err(|e| Error::io("the output cannot be read back", e).at(at))
+            .context(|| self.target.display())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn output_appears_only_when_kept() {
+        let folder = tempfile::tempdir().unwrap();
+        let target = folder.path().join("a.vhd");
+        let control = Control::default();
+        let output = OutputFile::create(&target, 4, false, &control).unwrap();
+        output.write_at(1, &[7]).unwrap();
+        assert!(output.write_at(4, &[7]).is_err());
+        assert!(!target.exists());
+        output.keep().unwrap();
+        assert_eq!(std::fs::read(&target).unwrap(), [0, 7, 0, 0]);
+        assert_eq!(OutputFile::create(&target, 4, false, &control).unwrap_err().kind(), Kind::BadOutput);
+        drop(OutputFile::create(&target, 9, true, &control).unwrap());
+        assert_eq!(std::fs::read(&target).unwrap().len(), 4, "an output that was given up leaves the old file");
+        assert_eq!(std::fs::read_dir(folder.path()).unwrap().count(), 1, "and no temporary file");
+    }
+
+    #[test]
+    fn refuses_impossible_targets() {
+        let folder = tempfile::tempdir().unwrap();
+        let missing = folder.path().join("none").join("a.vhd");
+        for target in [folder.path(), &missing] {
+            assert_eq!(check_target(target, true).unwrap_err().kind(), Kind::BadOutput);
+        }
+        assert_eq!(InputFile::open(folder.path()).unwrap_err().kind(), Kind::Invalid);
+        assert_eq!(InputFile::open(&missing).unwrap_err().kind(), Kind::Io);
+    }
+
+    #[test]
+    fn an_interruption_stops_the_next_write() {
+        let folder = tempfile::tempdir().unwrap();
+        let control = Control::default();
+        let output = OutputFile::create(&folder.path().join("a.vhd"), 4, false, &control).unwrap();
+        control.interrupt();
+        assert_eq!(output.write_at(0, &[1]).unwrap_err().kind(), Kind::Interrupted);
+        assert_eq!(output.keep().unwrap_err().kind(), Kind::Interrupted);
+        assert_eq!(std::fs::read_dir(folder.path()).unwrap().count(), 0);
+    }
+}

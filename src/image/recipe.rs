@@ -1,0 +1,90 @@
+//! What is asked for.
+
+use std::path::{Path, PathBuf};
+
+use serde::Serialize;
+
+use crate::base::FileTime;
+use crate::error::{Error, Result};
+
+/// The container of a disk.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum Format {
+    /// A VHD that grows: only blocks that hold something are in the file.
+    Vhd,
+    /// A VHD that has every sector in the file.
+    VhdFixed,
+    /// The sectors alone.
+    Raw,
+}
+
+impl Format {
+    /// The format that a file name asks for.
+    pub fn of_path(path: &Path) -> Result<Self> {
+        let extension = path.extension().unwrap_or_default().to_string_lossy().to_ascii_lowercase();
+        match extension.as_str() {
+            "vhd" => Ok(Self::Vhd),
+            "img" | "raw" => Ok(Self::Raw),
+            _ => Err(Error::invalid("the output's extension names no format that can be written")
+                .found(format_args!("'{extension}'"))
+                .allowed("vhd, img, raw")
+                .hint("rename the output, or say --format")
+                .context(path.display())),
+        }
+    }
+}
+
+/// An image that is to be built, resolved: nothing in it is a default any more that could change from run to run.
+#[derive(Debug, Clone)]
+pub struct Recipe {
+    /// Where it goes.
+    pub output: PathBuf,
+    /// Whether an existing output may be replaced.
+    pub force: bool,
+    /// The container.
+    pub format: Format,
+    /// The disk's size in bytes; chosen by the contents if absent.
+    pub size: Option<u64>,
+    /// The volume's label.
+    pub label: String,
+    /// The volume's cluster size in bytes.
+    pub cluster_size: u32,
+    /// A seed of the user's own; else the ids follow from the source and the options.
+    pub seed: Option<u64>,
+    /// The moment that is written wherever a build writes "now"; else the image's own modification time.
+    pub timestamp: Option<FileTime>,
+}
+
+impl Recipe {
+    /// A recipe with the defaults of the program.
+    pub fn new(output: impl Into<PathBuf>) -> Self {
+        Self {
+            output: output.into(),
+            force: false,
+            format: Format::Vhd,
+            size: None,
+            label: String::new(),
+            cluster_size: 4096,
+            seed: None,
+            timestamp: None,
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn extensions_name_formats() {
+        assert_eq!(Format::of_path(Path::new("a.VHD")).unwrap(), Format::Vhd);
+        assert_eq!(Format::of_path(Path::new("a.img")).unwrap(), Format::Raw);
+        let error = Format::of_path(Path::new("a.vhdx")).unwrap_err().to_string();
+        assert_eq!(
+            error,
+            "a.vhdx: the output's extension names no format that can be written: found 'vhdx', allowed: vhd, img, raw"
+        );
+        assert!(Format::of_path(Path::new("a")).is_err());
+    }
+}
