@@ -12,7 +12,7 @@
 //! | integrity table | on request | yes |
 //! | encrypted ESD, pipable WIM, delta WIM | refused by name | no |
 //!
-//! A file is a [header](ondisk::Header), then resources, then the blob table, the XML document and, sometimes, the integrity
+//! A file is a header, then resources, then the blob table, the XML document and, sometimes, the integrity
 //! table. Each image is a *metadata resource*: security descriptors, then directories, each a list of dentries that name
 //! their streams by SHA-1. The blob table says where the blob of a SHA-1 lies.
 //!
@@ -23,7 +23,12 @@
 //! * one hard link group may hold different files (install.wim of Windows 7), so that members are compared by SHA-1;
 //! * a main stream is named by its dentry or, beside others, by a stream entry without a name; which unnamed stream is the
 //!   reparse point's follows from the order;
+//! * an empty junction has no list of children, any other empty directory has one without entries;
 //! * short names equal to their long names (NTFS captured by wimlib) mean that there is one name for both.
+//!
+//! Memory follows from the input: at most 1 GiB for a metadata resource, 512 MiB for a blob table, 32 MiB for the XML, while they
+//! are read; then about 450 bytes for each file. Streaming takes two buffers of 256 KiB for each thread, more where chunks are
+//! larger: for solid resources as many threads work as can have their chunks in 256 MiB, or one alone, whose chunk may have 1 GiB.
 
 mod info;
 mod integrity;
@@ -78,11 +83,14 @@ impl Wim {
         let first = &parts[0];
         // Before anything else is read: of an encrypted ESD, little beside the XML is legible.
         let xml = first.load(&first.header.xml, XML_LIMIT).and_then(|bytes| xml::parse(&bytes));
-        let xml = xml.unwrap_or_else(|error| {
-            warnings.push(format!("{error}; images have no names"));
-            xml::Parsed::default()
-        });
-        if xml.encrypted {
+        let (named, encrypted) = match xml {
+            Ok(xml) => (Some(xml.images), xml.encrypted),
+            Err(error) => {
+                warnings.push(format!("{error}; images have no names"));
+                (None, false)
+            }
+        };
+        if encrypted {
             return Err(Error::unsupported("an encrypted ESD, as Windows Update downloads them")
                 .hint("decrypt it first, or use an ESD or WIM from installation media"));
         }
@@ -96,7 +104,7 @@ impl Wim {
         }
         let table = table::read(&parts)?;
         warnings.extend(table.warnings);
-        let images = number_images(xml.images, count as usize, &mut warnings);
+        let images = number_images(named, count as usize, &mut warnings);
         if table.metadata.len() > images.len() {
             warnings.push(format!("{} metadata resources more than images", table.metadata.len() - images.len()));
         }
@@ -188,16 +196,22 @@ impl Wim {
     }
 }
 
-/// One entry for each image that the header counts, by INDEX, or by place where INDEX is missing or taken.
-fn number_images(parsed: Vec<ImageInfo>, count: usize, warnings: &mut Vec<String>) -> Vec<ImageInfo> {
+/// One entry for each image that the header counts, by INDEX; by place where no other has that INDEX.
+fn number_images(named: Option<Vec<ImageInfo>>, count: usize, warnings: &mut Vec<String>) -> Vec<ImageInfo> {
     let mut images: Vec<Option<ImageInfo>> = (0..count).map(|_| None).collect();
-    let mut odd = parsed.len() != count;
-    for (place, info) in parsed.into_iter().enumerate() {
+    let mut odd = named.as_ref().is_some_and(|named| named.len() != count);
+    let mut unplaced = Vec::new();
+    for (place, info) in named.into_iter().flatten().enumerate() {
         let wanted = info.index.wrapping_sub(1);
         odd |= wanted != place;
-        let free = |slot: &usize| images.get(*slot).is_some_and(Option::is_none);
-        if let Some(slot) = [wanted, place].iter().copied().find(free) {
-            images[slot] = Some(info);
+        match images.get_mut(wanted) {
+            Some(free @ None) => *free = Some(info),
+            _ => unplaced.push((place, info)),
+        }
+    }
+    for (place, info) in unplaced {
+        if let Some(free @ None) = images.get_mut(place) {
+            *free = Some(info);
         }
     }
     if odd {

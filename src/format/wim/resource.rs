@@ -378,6 +378,18 @@ impl Unpacker {
         let data = fill(reader, resource.offset + first..resource.offset + last, &mut self.input)?;
         decode(&mut self.decoders, resource, range, &self.bounds, data, &mut self.output)
     }
+
+    /// The chunks `range` of a compressed or solid resource, in memory of their own.
+    pub(super) fn unpack_once(reader: &dyn ReadAt, resource: &Resource, range: Range<u64>) -> Result<Vec<u8>> {
+        let mut unpacker = Self::default();
+        let unpacked = unpacker.unpack(reader, resource, range)?;
+        if resource.coding == Coding::Plain {
+            return Ok(unpacked.to_vec());
+        }
+        let len = unpacked.len();
+        unpacker.output.truncate(len);
+        Ok(unpacker.output)
+    }
 }
 
 /// Reads a range into a buffer that only ever grows.

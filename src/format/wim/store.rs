@@ -26,6 +26,8 @@ use crate::tree::{BlobError, BlobId, BlobSink, BlobStore, READ_LIMIT};
 const PIECE: u64 = 256 << 10;
 /// Up to how many unneeded bytes between two small resources are read along with them.
 const GAP: u64 = 32 << 10;
+/// How many bytes are read at once for small resources.
+const SPAN: u64 = 1 << 20;
 /// How many bytes may lie in a flow, waiting for their turn.
 const PARKED: usize = 4 << 20;
 /// How many bytes the buffers of all workers may take for unpacked chunks, unless one alone takes more. A chunk has at most
@@ -72,6 +74,15 @@ pub(super) struct Store {
     pub(super) blobs: Vec<Blob>,
     /// Indices of blobs that are not metadata, by SHA-1.
     pub(super) by_hash: Vec<u32>,
+    pub(super) last_chunk: Mutex<Option<SolidChunk>>,
+}
+
+/// The chunk of a solid resource that was read last: whoever reads some small files of an ESD, one by one, finds them in few
+/// chunks, each of which takes a quarter of a second. It is dropped when blobs are streamed.
+pub(super) struct SolidChunk {
+    resource: u32,
+    chunk: u64,
+    bytes: Vec<u8>,
 }
 
 impl Store {
@@ -94,6 +105,35 @@ impl Store {
     /// An error's frame, where there are several parts.
     fn name_part(&self, resource: &Resource, error: Error) -> Error {
         if self.parts.len() > 1 { error.context(format_args!("part {}", resource.part + 1)) } else { error }
+    }
+
+    /// A blob of a solid resource, unverified.
+    fn read_solid(&self, blob: &Blob) -> Result<Vec<u8>> {
+        let resource = self.resource_of(blob);
+        let size = resource.chunk_size();
+        let end = blob.at + blob.len;
+        let mut bytes = Vec::new();
+        let mut last = lock(&self.last_chunk);
+        for chunk in blob.at / size..end.div_ceil(size) {
+            let kept = last.take().filter(|last| (last.resource, last.chunk) == (blob.resource, chunk));
+            let unpacked = match kept {
+                Some(kept) => kept.bytes,
+                None => Unpacker::unpack_once(self.part_of(resource), resource, chunk..chunk + 1)?,
+            };
+            let within = blob.at.max(chunk * size)..end.min((chunk + 1) * size);
+            let within = (within.start - chunk * size) as usize..(within.end - chunk * size) as usize;
+            bytes.extend_from_slice(unpacked.get(within).unwrap_or_default());
+            if size <= BUFFERS {
+                *last = Some(SolidChunk { resource: blob.resource, chunk, bytes: unpacked });
+            }
+        }
+        Ok(bytes)
+    }
+
+    fn wrong_hash(&self, blob: &Blob, found: Sha1Hash) -> Error {
+        let resource = self.resource_of(blob);
+        let error = Error::corrupt("WIM: SHA-1 of the blob").at(resource.offset).found(found).allowed(blob.sha1);
+        self.name_part(resource, error)
     }
 
     /// How many workers may have buffers for what is wanted.
@@ -121,6 +161,7 @@ impl BlobStore for Store {
             return Err(Error::invalid("a blob id of another WIM").into());
         }
         let workers = self.workers(&order, threads);
+        *lock(&self.last_chunk) = None;
         let run = Run {
             store: self,
             wanted: &order,
@@ -140,9 +181,15 @@ impl BlobStore for Store {
     }
 
     fn read(&self, blob: BlobId) -> Result<Vec<u8>> {
-        let len = self.blobs.get(blob.0 as usize).ok_or_else(|| Error::invalid("a blob id of another WIM"))?.len;
+        let known = self.blobs.get(blob.0 as usize).ok_or_else(|| Error::invalid("a blob id of another WIM"))?;
+        let len = known.len;
         if len > READ_LIMIT {
             return Err(Error::unsupported("WIM: a blob too large for memory").found(len).allowed(READ_LIMIT));
+        }
+        if self.resource_of(known).is_solid() {
+            let bytes = self.read_solid(known).map_err(|error| self.name_part(self.resource_of(known), error))?;
+            let found = Sha1Hash::of(&bytes);
+            return if found == known.sha1 { Ok(bytes) } else { Err(self.wrong_hash(known, found)) };
         }
         let collector = Collector(Mutex::new(Vec::new()));
         self.stream(&[blob], NonZeroUsize::MIN, &collector).map_err(|failure| failure.error)?;
@@ -313,7 +360,8 @@ impl Dispenser<'_> {
             match (&mut piece.span, piece.stretches.first()) {
                 (Some(span), Some(first)) => {
                     let same_part = self.store.resources[first.resource as usize].part == resource.part;
-                    if !same_part || !(span.end..=span.end + GAP).contains(&resource.offset) {
+                    let near = (span.end..=span.end + GAP).contains(&resource.offset) && end - span.start <= SPAN;
+                    if !same_part || !near {
                         return;
                     }
                     span.end = end;

@@ -1,6 +1,6 @@
 //! The parts of a WIM: their headers and blob tables, put together into a [`Store`].
 
-use std::sync::Arc;
+use std::sync::{Arc, Mutex};
 
 use uuid::Uuid;
 use zerocopy::{FromBytes, FromZeros, IntoBytes};
@@ -326,6 +326,7 @@ impl Reading {
             resources: self.resources,
             blobs: self.entries.iter().map(|entry| entry.blob).collect(),
             by_hash,
+            last_chunk: Mutex::default(),
         };
         Table { store, metadata: metadata.into_iter().map(|(_, id)| id).collect(), warnings }
     }

@@ -26,6 +26,7 @@ struct Item<'a> {
     subdir: u64,
     sha1: [u8; 20],
     group: u64,
+    tagged: &'a [u8],
     streams: &'a [(&'a str, [u8; 20])],
 }
 
@@ -66,6 +67,7 @@ impl Metadata {
             self.0.extend(name.iter().flat_map(|unit| unit.to_le_bytes()).chain([0, 0]));
         }
         self.align();
+        self.0.extend_from_slice(item.tagged);
         let length = (self.0.len() - start) as u64;
         self.0[start..start + 8].copy_from_slice(&length.to_le_bytes());
         for (name, sha1) in item.streams {
@@ -102,7 +104,13 @@ impl Metadata {
 /// A store of blobs that lie one after another, uncompressed.
 fn store(blobs: &[&[u8]]) -> Store {
     let mut bytes = Vec::new();
-    let mut store = Store { parts: Vec::new(), resources: Vec::new(), blobs: Vec::new(), by_hash: Vec::new() };
+    let mut store = Store {
+        parts: Vec::new(),
+        resources: Vec::new(),
+        blobs: Vec::new(),
+        by_hash: Vec::new(),
+        last_chunk: std::sync::Mutex::default(),
+    };
     for (index, blob) in (0..).zip(blobs) {
         let len = blob.len();
         let (coding, offset) = (resource::Coding::Plain, bytes.len() as u64);
@@ -173,11 +181,11 @@ fn links_only_what_has_the_same_main_stream() {
 }
 
 #[test]
-fn a_short_name_that_is_the_long_one_is_none() {
+fn one_name_may_serve_as_long_and_short_name() {
     let (long, short) = (units("readme.txt"), units("README.TXT"));
     let volume = flat(&[Item { name: &long, short: &short, ..Item::default() }]).unwrap();
     let root = volume.tree.node(volume.tree.root());
-    assert_eq!(root.children()[0].short, None);
+    assert!(root.children()[0].short.is_some() && root.children()[0].other_short().is_none());
     assert!(!root.case_sensitive);
 }
 
@@ -190,6 +198,29 @@ fn a_file_that_efs_encrypted_can_be_seen_but_not_read() {
     let error = volume.tree.read_file("secret").unwrap_err();
     assert_eq!(error.kind(), Kind::Unsupported);
     assert!(error.to_string().contains("secret"), "{error}");
+}
+
+/// What wimlib 1.13.5 wrote for a file with the attributes `user.nano` and `user.two` on Linux: owner and mode, then the
+/// attributes.
+const TAGGED: &[u8] = b"\x73\xd8\x7d\x33\x10\0\0\0\0\0\0\0\0\0\0\0\xa4\x81\0\0\0\0\0\0\
+    \x02\0\0\0\x1f\0\0\0\x02\0\x09\0user.nano\0hi\x02\0\x08\0user.two\0\0\xff\0";
+
+#[test]
+fn reads_extended_attributes_of_wimlib() {
+    let name = units("file");
+    let volume = flat(&[Item { name: &name, tagged: TAGGED, ..Item::default() }]).unwrap();
+    let node = volume.tree.node(volume.tree.find("file").unwrap());
+    let found: Vec<_> = node.extended.iter().map(|e| (e.flags, &*e.name, &*e.value)).collect();
+    assert_eq!(found, [(0, b"user.nano".as_slice(), b"hi".as_slice()), (0, b"user.two", &[0, 0xFF])]);
+    assert_eq!(volume.notes, Notes { unix_metadata: 1, ..Notes::default() });
+    let (bytes, _) = write_metadata::render(&volume.tree, &|_| Sha1Hash::default()).unwrap();
+    assert!(bytes.windows(40).any(|window| window == &TAGGED[24..64]), "it is written in the same form");
+    // A name, and an attribute, that end outside of the item.
+    for at in [34, 32] {
+        let mut tagged = TAGGED.to_vec();
+        tagged[at] = 0xFF;
+        refusal(flat(&[Item { name: &name, tagged: &tagged, ..Item::default() }]));
+    }
 }
 
 #[test]
@@ -352,4 +383,41 @@ fn names_the_files_that_a_damaged_blob_is_in() {
     let mut copy = Cursor::new(Vec::new());
     let error = write(&mut copy, &[(&tree, ImageInfo::default())], &options).unwrap_err();
     assert!(error.to_string().starts_with("\\file: WIM: SHA-1 of the blob: found "), "{error}");
+}
+
+/// A WIM of an empty image, with another XML document.
+fn with_xml(xml: &str) -> Vec<u8> {
+    let tree = Tree::new(Node::directory(0, Times::default()));
+    let options = Options {
+        compression: Compression::Xpress,
+        chunk_size: 32768,
+        guid: Uuid::nil(),
+        boot_index: None,
+        integrity: false,
+        threads: NonZeroUsize::MIN,
+    };
+    let mut out = Cursor::new(Vec::new());
+    write(&mut out, &[(&tree, ImageInfo::default())], &options).unwrap();
+    let mut bytes = out.into_inner();
+    let xml: Vec<u8> = units(xml).into_iter().flat_map(u16::to_le_bytes).collect();
+    let header = ondisk::ResourceHeader::new(0, bytes.len() as u64, xml.len() as u64, xml.len() as u64);
+    bytes[0x48..0x60].copy_from_slice(header.as_bytes());
+    bytes.extend_from_slice(&xml);
+    bytes
+}
+
+#[test]
+fn an_encrypted_esd_is_refused_and_odd_xml_is_not() {
+    let open = |xml| Wim::open(vec![Arc::new(with_xml(xml)) as Arc<dyn ReadAt>]);
+    let error = open("<WIM><ESD><ENCRYPTED Count=\"0\"/></ESD></WIM>").err().unwrap();
+    assert_eq!(error.kind(), Kind::Unsupported);
+    assert!(error.to_string().contains("encrypted ESD"), "{error}");
+    let two = "<WIM><IMAGE INDEX=\"2\"/><IMAGE INDEX=\"1\"><NAME>right</NAME></IMAGE></WIM>";
+    for (xml, name) in [("<", None), ("<WIM/>", None), (two, Some("right"))] {
+        let wim = open(xml).unwrap();
+        assert_eq!(wim.warnings().len(), 1, "{xml}: {:?}", wim.warnings());
+        assert_eq!(wim.images().len(), 1);
+        assert_eq!((wim.images()[0].index, wim.images()[0].name.as_deref()), (1, name));
+        assert_eq!(wim.tree(1).unwrap().tree.walk().count(), 0);
+    }
 }
