@@ -8,11 +8,10 @@ use serde::Serialize;
 use super::args::{self, Build, DiskArgs};
 use super::{Env, output, progress};
 use crate::error::{Context, Error, Result};
-use crate::image::{Format, ImagePlan, Recipe, Source, Summary, source};
+use crate::image::{Format, ImagePlan, Recipe, Source, Summary, host, source};
 
 pub(super) fn run(command: &Build, json: bool, env: &mut Env<'_>) -> Result<()> {
-    let recipe = recipe(&command.output, &command.disk, env)?;
-    crate::image::host::check_target(&recipe.output, recipe.force)?;
+    let recipe = recipe(&command.output, &command.disk, false, env)?;
     let wim = source::open_wim(&command.wim, command.parts.as_deref())?;
     if command.check_integrity {
         super::inspect::check_integrity(&wim, env).context(|| command.wim.display())?;
@@ -22,8 +21,9 @@ pub(super) fn run(command: &Build, json: bool, env: &mut Env<'_>) -> Result<()> 
     Ok(())
 }
 
-/// The recipe that the arguments amount to.
-pub(super) fn recipe(output: &Path, disk: &DiskArgs, env: &Env<'_>) -> Result<Recipe> {
+/// The recipe that the arguments amount to. `replace` allows an existing output to be replaced even without `--force`.
+pub(super) fn recipe(output: &Path, disk: &DiskArgs, replace: bool, env: &Env<'_>) -> Result<Recipe> {
+    host::check_target(output, disk.force || replace)?;
     let format = disk.format.map_or_else(|| Format::of_path(output), |format| Ok(format.into()))?;
     let timestamp =
         match (&disk.timestamp, &env.source_date_epoch) {
@@ -34,7 +34,7 @@ pub(super) fn recipe(output: &Path, disk: &DiskArgs, env: &Env<'_>) -> Result<Re
             (None, None) => None,
         };
     Ok(Recipe {
-        force: disk.force,
+        force: disk.force || replace,
         format,
         size: disk.size,
         label: disk.label.clone(),

@@ -14,8 +14,8 @@ const DEFAULT_OUTPUT: &str = "nanovhd-demo.vhd";
 
 pub(super) fn run(command: &Demo, json: bool, env: &mut Env<'_>) -> Result<()> {
     let path = command.output.as_deref().unwrap_or(Path::new(DEFAULT_OUTPUT));
-    let mut recipe = build::recipe(path, &command.disk, env)?;
-    recipe.force |= command.output.is_none(); // a file of that name is an earlier demo
+    let earlier_demo = command.output.is_none(); // is what a file of the default name is
+    let recipe = build::recipe(path, &command.disk, earlier_demo, env)?;
     let bytes = demo::wim(env.threads)?;
     if let Some(keep) = &command.keep_wim {
         let file = OutputFile::create(keep, bytes.len() as u64, command.disk.force, &env.control)?;

@@ -43,6 +43,24 @@ pub(super) fn code(kind: Kind) -> u8 {
     }
 }
 
+/// The next step where an error names none of its own.
+pub(super) fn hint(kind: Kind) -> &'static str {
+    match kind {
+        Kind::Io => "check that the file is there, that you may use it, and that its disk is in order",
+        Kind::HostFull => "free some space, or choose an output on another disk",
+        Kind::BadOutput => "choose another output",
+        Kind::Corrupt | Kind::Truncated => "fetch the file again, and compare its checksum with its publisher's",
+        Kind::Unsupported => "choose another image, or make this one again without it",
+        Kind::Invalid => "`nanovhd help` and `nanovhd help build` explain the options",
+        Kind::NoSuchImage => "`nanovhd inspect FILE` shows the images of a file",
+        Kind::NotWindows | Kind::NotBootable | Kind::WrongMachine => {
+            "`nanovhd inspect FILE` shows the images of a file; choose another"
+        }
+        Kind::NoSpace => "choose a larger --size",
+        Kind::Interrupted => "run it again",
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;

@@ -84,10 +84,7 @@ fn report(error: &Error, code: u8, json: bool, env: &mut Env<'_>) -> Result<()> 
         output::json(env, &output::Failure::new(error, code))?;
     }
     output::line(env.stderr, format_args!("error: {error}"))?;
-    match error.hint_text() {
-        Some(hint) => output::line(env.stderr, format_args!("hint: {hint}")),
-        None => Ok(()),
-    }
+    output::line(env.stderr, format_args!("hint: {}", error.hint_text().unwrap_or(exit::hint(error.kind()))))
 }
 
 /// `NANOVHD_LOG=debug` shows what the program does inside; the filter's grammar is that of `tracing-subscriber`.

@@ -36,7 +36,7 @@ pub(super) struct Failure {
 struct FailureDetails {
     kind: String,
     message: String,
-    hint: Option<String>,
+    hint: String,
     exit_code: u8,
 }
 
@@ -46,7 +46,7 @@ impl Failure {
         let details = FailureDetails {
             kind: format!("{:?}", error.kind()),
             message: error.to_string(),
-            hint: error.hint_text().map(str::to_owned),
+            hint: error.hint_text().unwrap_or(exit::hint(error.kind())).to_owned(),
             exit_code,
         };
         Self { error: details }

@@ -41,8 +41,6 @@ pub struct Notes {
     pub encrypted: Vec<NodeId>,
     /// Links of a hard link group that turned out to be files of their own.
     pub split_links: u64,
-    /// Reparse points whose absolute target was left as it was when the image was captured with link fixing on.
-    pub unfixed_links: u64,
     /// Security ids without a descriptor; these files have none now.
     pub lost_descriptors: u64,
     /// Unnamed streams that no file can have; they were left out.
@@ -59,7 +57,6 @@ impl Notes {
         let notes = [
             (self.encrypted.len() as u64, "files are encrypted by EFS; their contents cannot be read"),
             (self.split_links, "hard links were to different files and are files of their own now"),
-            (self.unfixed_links, "reparse points have targets outside of the image"),
             (self.lost_descriptors, "files name security descriptors that the image lacks"),
             (self.lost_streams, "unnamed streams that no file can have were left out"),
             (self.unix_metadata, "files have Unix metadata, which was left out"),
@@ -416,10 +413,8 @@ impl Builder<'_> {
             }
         }
         if wants_reparse {
-            let link = entry.dentry.link_or_reparse.get();
-            self.notes.unfixed_links += (link >> 48) & 1;
             let data = self.content(&reparse.unwrap_or_default())?;
-            node.reparse = Some(Reparse { tag: link as u32, data });
+            node.reparse = Some(Reparse { tag: entry.dentry.link_or_reparse.get() as u32, data });
         }
         if !node.is_directory() {
             let content = self.content(&main.unwrap_or_default())?;
