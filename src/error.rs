@@ -98,20 +98,23 @@ impl Error {
     /// A failure of the host, told apart from a full disk.
     pub fn io(what: impl fmt::Display, source: io::Error) -> Self {
         let kind = match source.kind() {
-            io::ErrorKind::StorageFull | io::ErrorKind::QuotaExceeded | io::ErrorKind::FileTooLarge => Kind::HostFull,
+            io::ErrorKind::StorageFull | io::ErrorKind::QuotaExceeded => Kind::HostFull,
             io::ErrorKind::UnexpectedEof => Kind::Truncated,
             _ => Kind::Io,
         };
+        let too_large = source.kind() == io::ErrorKind::FileTooLarge;
         let mut error = Self::new(kind, what);
         error.0.source = Some(source);
-        error
+        if too_large {
+            error.hint("its file system cannot hold so large a file (FAT32: 4 GiB), or a limit is set")
+        } else {
+            error
+        }
     }
 
     /// What does not fit, in bytes needed and bytes available.
     pub fn no_space(what: impl fmt::Display, needed: u64, available: u64) -> Self {
-        Self::new(Kind::NoSpace, what)
-            .found(format_args!("{needed} bytes needed"))
-            .allowed(format_args!("{available} bytes available"))
+        Self::new(Kind::NoSpace, format_args!("{what}: {needed} bytes needed, {available} bytes available"))
     }
 
     /// Adds the byte offset in the innermost named thing.

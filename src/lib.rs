@@ -42,13 +42,13 @@
 //!
 //! # Seams
 //!
-//! Three traits: [`base::ReadAt`], [`base::Disk`] and [`tree::BlobStore`]. Container formats are an enum and a `match`, not a
+//! Three traits: [`base::ReadAt`], [`base::Disk`] and [`tree::BlobStore`] (with the [`tree::BlobSink`] that it feeds). Container formats are an enum and a `match`, not a
 //! registry. Edits are functions on `&mut Windows`.
 //!
 //! # A format module
 //!
 //! `mod.rs` says what the format is, what is read and written of it, and where the facts come from. `ondisk.rs` has the structs and
-//! constants, with sizes asserted at compile time, and does no I/O. `read.rs`, `write.rs`, `plan.rs` do the work. The on-disk type
+//! constants, with sizes asserted at compile time, and does no I/O. `read.rs`, `write.rs` and `plan.rs`, or rooms of their kind, do the work. The on-disk type
 //! is not the parsed type. A writer claims every region that it writes: an overlap or a gap is a bug that tests see.
 //!
 //! # Errors
@@ -69,7 +69,7 @@
 //! # let output = folder.path().join("nano.vhd");
 //! let threads = NonZeroUsize::new(2).unwrap();
 //! let wim = Wim::open(vec![Arc::new(demo::wim(threads)?)])?; // or image::source::open_wim("NanoServer.wim", None)
-//! let source = Source::of_wim(&wim, "ServerDataCenterNano")?;
+//! let source = Source::of_wim(&wim, "NanoServer.wim", "ServerDataCenterNano")?;
 //! let recipe = Recipe::new(&output);
 //! let plan = ImagePlan::new(source, &recipe)?;
 //! println!("{} files", plan.summary().volume.files);

@@ -383,20 +383,23 @@ impl Tree {
 
     /// Fills a directory that is still empty with all of its links at once, checking names and the one-link rule of directories.
     ///
-    /// Names that differ in case only make the directory [`case_sensitive`](Node::case_sensitive).
+    /// Long names that differ in case only make the directory [`case_sensitive`](Node::case_sensitive).
     pub fn set_children(&mut self, directory: NodeId, links: Vec<Link>) -> Result<()> {
         for link in &links {
             check_name(&link.name)?;
             link.short.as_ref().map_or(Ok(()), check_name)?;
         }
-        let mut names: Vec<&Name> = links.iter().flat_map(Link::names).collect();
-        names.sort_by(|a, b| upcase::compare(a.units(), b.units()));
+        let mut names: Vec<(&Name, bool)> = links.iter().map(|link| (&link.name, false)).collect();
+        names.extend(links.iter().filter_map(Link::other_short).map(|short| (short, true)));
+        names.sort_by(|a, b| upcase::compare(a.0.units(), b.0.units()));
         let mut case_sensitive = false;
         for pair in names.windows(2) {
-            if pair[0] == pair[1] {
-                return Err(Error::corrupt("two files of one name in a directory").found(pair[0]));
+            let [(a, a_is_short), (b, b_is_short)] = [pair[0], pair[1]];
+            let same = upcase::same(a.units(), b.units());
+            if a == b || (same && (a_is_short || b_is_short)) {
+                return Err(Error::corrupt("two files of one name in a directory").found(b));
             }
-            case_sensitive |= upcase::same(pair[0].units(), pair[1].units());
+            case_sensitive |= same;
         }
         for link in &links {
             let node = &mut self.nodes[link.node.index()];
@@ -625,6 +628,15 @@ mod tests {
         }
         let empty = tree.add_node(Node::directory(0, Times::default())).unwrap();
         assert!(tree.set_children(empty, vec![link("twice", file), link("twice", file)]).is_err());
+    }
+
+    #[test]
+    fn a_short_name_belongs_to_one_file() {
+        let (mut tree, _, file) = sample();
+        let directory = tree.add_node(Node::directory(0, Times::default())).unwrap();
+        let long = Link { name: "long name".into(), short: Some("LONGNA~1".into()), node: file };
+        let clash = tree.set_children(directory, vec![long, link("longna~1", file)]).unwrap_err();
+        assert_eq!(clash.kind(), Kind::Corrupt);
     }
 
     #[test]

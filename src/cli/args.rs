@@ -8,7 +8,7 @@ use parse_size::{ByteSuffix, Config};
 use crate::base::FileTime;
 use crate::image::Format;
 
-/// Turns a Windows image file (WIM, ESD, SWM) into a disk that boots. Needs no Windows, no administrator and no mounts.
+/// Turns a Windows image file (WIM, ESD, SWM) into a disk that boots. Needs no Windows, no administrator rights and no mounts.
 #[derive(Debug, Parser)]
 #[command(name = "nanovhd", version, after_help = super::exit::HELP)]
 pub(super) struct Args {
@@ -63,7 +63,7 @@ pub(super) struct DiskArgs {
     /// The volume's cluster size: 512 to 64K.
     #[arg(long, value_name = "SIZE", default_value = "4K", value_parser = cluster_size)]
     pub(super) cluster_size: u32,
-    /// Where the disk's ids come from; without it from the image file, the image and the options.
+    /// A number to derive the disk's ids from. Without it they follow from the image file, the chosen image and the options.
     #[arg(long, value_name = "N")]
     pub(super) seed: Option<u64>,
     /// The moment to write wherever a build writes "now": RFC 3339 or seconds since 1970. Without it SOURCE_DATE_EPOCH, else the
@@ -156,12 +156,12 @@ fn label(text: &str) -> Result<String, String> {
 /// Seconds since 1970, or RFC 3339.
 pub(super) fn timestamp(text: &str) -> Result<FileTime, String> {
     if let Ok(seconds) = text.parse::<i64>() {
-        return FileTime::from_unix(seconds).ok_or_else(|| "before 1601 or beyond every calendar".into());
+        return FileTime::from_unix(seconds).ok_or_else(|| "before 1601 or too far in the future".into());
     }
     let time: jiff::Timestamp =
         text.parse().map_err(|_| "neither RFC 3339 (2016-09-26T12:00:00Z) nor seconds since 1970".to_owned())?;
     let ticks = time.subsec_nanosecond() as i64 / 100; // of 100 ns; negative before 1970
-    let base = FileTime::from_unix(time.as_second()).ok_or("before 1601 or beyond every calendar")?;
+    let base = FileTime::from_unix(time.as_second()).ok_or("before 1601 or too far in the future")?;
     base.0.checked_add_signed(ticks).map(FileTime).ok_or_else(|| "before 1601".into())
 }
 

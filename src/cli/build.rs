@@ -16,8 +16,8 @@ pub(super) fn run(command: &Build, json: bool, env: &mut Env<'_>) -> Result<()> 
     if command.check_integrity {
         super::inspect::check_integrity(&wim, env).context(|| command.wim.display())?;
     }
-    let source = Source::of_wim(&wim, &command.image).context(|| command.wim.display())?;
-    make(source, &recipe, &command.disk, json, env).context(|| command.wim.display())?;
+    let source = Source::of_wim(&wim, &command.wim.display().to_string(), &command.image)?;
+    make(source, &recipe, &command.disk, json, env)?;
     Ok(())
 }
 
@@ -112,7 +112,7 @@ fn print(report: &Report<'_>, env: &mut Env<'_>) -> Result<()> {
             output::bytes(volume.cluster_size),
         ),
     )?;
-    say("boot", format!("BOOTMGR, BCD and {} boot files; loader {}", boot.files, boot.loader))?;
+    say("boot", format!("{} boot files and a BCD store; loader {}", boot.files, boot.loader))?;
     if report.built {
         say("output", format!("{}, {} in {:.2} s", file.path, output::bytes(file.file_bytes), report.seconds))
     } else {

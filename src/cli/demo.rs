@@ -1,12 +1,14 @@
 //! `nanovhd demo`.
 
 use std::path::Path;
+use std::sync::Arc;
 
 use super::args::Demo;
 use super::{Env, build, output};
-use crate::base::Disk;
+use crate::base::{Disk, ReadAt};
 use crate::error::Result;
-use crate::image::host::OutputFile;
+use crate::format::wim::Wim;
+use crate::image::host::{self, OutputFile};
 use crate::image::{Source, demo};
 
 /// What the demo makes when nobody says otherwise.
@@ -18,12 +20,17 @@ pub(super) fn run(command: &Demo, json: bool, env: &mut Env<'_>) -> Result<()> {
     let recipe = build::recipe(path, &command.disk, earlier_demo, env)?;
     let bytes = demo::wim(env.threads)?;
     if let Some(keep) = &command.keep_wim {
-        let file = OutputFile::create(keep, bytes.len() as u64, command.disk.force, &env.control)?;
+        host::check_target(keep, command.disk.force)?;
+    }
+    let bytes = Arc::new(bytes);
+    let wim = Wim::open(vec![Arc::clone(&bytes) as Arc<dyn ReadAt>])?;
+    let source = Source::of_wim(&wim, "the demo's WIM", demo::IMAGE)?;
+    let built = build::make(source, &recipe, &command.disk, json, env)?;
+    if let Some(keep) = command.keep_wim.as_deref().filter(|_| built) {
+        let file = OutputFile::create(keep, ReadAt::len(&*bytes), command.disk.force, &env.control)?;
         file.write_at(0, &bytes)?;
         file.keep()?;
     }
-    let wim = crate::format::wim::Wim::open(vec![std::sync::Arc::new(bytes)])?;
-    let built = build::make(Source::of_wim(&wim, demo::IMAGE)?, &recipe, &command.disk, json, env)?;
     if built && !json {
         let format = if recipe.format == crate::image::Format::Raw { "raw" } else { "vpc" };
         output::line(
@@ -32,7 +39,7 @@ pub(super) fn run(command: &Demo, json: bool, env: &mut Env<'_>) -> Result<()> {
         )?;
         output::line(
             env.stdout,
-            format_args!("  qemu-system-x86_64 -drive file={},format={format} -serial stdio", path.display()),
+            format_args!("  qemu-system-x86_64 -drive \"file={},format={format}\" -serial stdio", path.display()),
         )?;
         output::line(
             env.stdout,

@@ -16,7 +16,7 @@ Exit codes:
   20  the input is damaged
   21  the input ends too early
   22  the input is sound, but cannot be handled
-  30  the request makes no sense
+  30  what was asked for cannot be done
   31  the source has no such image
   32  the image is no installation of Windows
   33  the image lacks what it needs to boot (BOOTMGR, WINLOAD)

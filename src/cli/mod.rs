@@ -94,11 +94,11 @@ fn start_log() {
     }
 }
 
-/// The first signal asks the work to stop and clean up; the second does not wait for that.
+/// A signal asks the work to stop and clean up, if there is anything to clean up; a second one does not wait for that.
 fn stop_on_signals(control: &Arc<Control>) {
     let control = Arc::clone(control);
     let handler = move || {
-        if control.check().is_err() {
+        if !control.has_outputs() || control.check().is_err() {
             std::process::exit(i32::from(exit::INTERRUPTED));
         }
         control.interrupt();

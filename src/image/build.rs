@@ -11,13 +11,16 @@ use super::host::{self, OutputFile};
 use super::seed::Seed;
 use super::{Control, Format, Recipe, Source};
 use crate::base::{Disk, FileTime, Name, Slice, bytes};
-use crate::error::{Context, Error, Kind, Result};
+use crate::error::{Error, Kind, Result};
 use crate::format::{mbr, ntfs, vhd};
 use crate::tree::Tree;
 use crate::windows::{Machine, Windows, boot};
 
 const MIB: u64 = 1 << 20;
 const GIB: u64 = 1 << 30;
+
+/// The size of a disk when nobody says otherwise, as Microsoft's New-NanoServerImage has it.
+const NANO_DISK: u64 = 4 * GIB;
 
 /// Partitions start on a whole MiB, as Windows has placed them since Vista.
 const PARTITION_START: u64 = MIB;
@@ -28,6 +31,7 @@ const SECTOR: u64 = 512;
 /// A disk that is laid out to the last byte, with nothing written yet.
 pub struct ImagePlan<'r> {
     recipe: &'r Recipe,
+    source: String,
     tree: Tree,
     mbr: [u8; mbr::MBR_LEN],
     volume: ntfs::Plan,
@@ -116,11 +120,12 @@ impl<'r> ImagePlan<'r> {
     /// Lays everything out. What does not fit, or cannot be, is said here, before anything is written.
     pub fn new(source: Source, recipe: &'r Recipe) -> Result<Self> {
         host::check_target(&recipe.output, recipe.force)?;
-        let Source { tree, info, guid, warnings } = source;
+        let Source { tree, info, guid, name, warnings } = source;
+        let of_source = |error| of_source(&name, error);
         let timestamp = recipe.timestamp.or(info.modified).or(info.created).unwrap_or_else(|| newest(&tree));
         let seed = seed_of(recipe, guid, info.index);
 
-        let mut windows = Windows::recognise(tree)?;
+        let mut windows = Windows::recognise(tree).map_err(of_source)?;
         let boot = boot::install_bios(
             &mut windows,
             &boot::Options {
@@ -128,7 +133,8 @@ impl<'r> ImagePlan<'r> {
                 resume_id: seed.guid("BCD resume"),
                 created: timestamp,
             },
-        )?;
+        )
+        .map_err(of_source)?;
         let machine = windows.machine();
         let tree = windows.into_tree();
 
@@ -141,10 +147,13 @@ impl<'r> ImagePlan<'r> {
             created: timestamp,
             boot_code: Cow::Borrowed(ntfs::BOOT_CODE),
         };
-        let disk_len = disk_size(recipe, &tree, &options)?;
+        let disk_len = disk_size(recipe, &tree, &options).map_err(of_source)?;
         let partition = PARTITION_START..disk_len - RESERVE_AT_END;
-        let volume = ntfs::Plan::new(&tree, partition.end - partition.start, &options)
-            .map_err(|e| if e.kind() == Kind::NoSpace { e.hint("choose a larger --size") } else { e })?;
+        let volume =
+            ntfs::Plan::new(&tree, partition.end - partition.start, &options).map_err(|error| match error.kind() {
+                Kind::NoSpace => too_small(disk_len, &tree, &options),
+                _ => of_source(error),
+            })?;
 
         let signature = seed.disk_signature();
         let mbr = master_boot_record(signature, &partition, disk_len)?;
@@ -185,7 +194,7 @@ impl<'r> ImagePlan<'r> {
             volume: volume_summary,
             boot,
         };
-        Ok(Self { recipe, tree, mbr, volume, partition, container, summary })
+        Ok(Self { recipe, source: name, tree, mbr, volume, partition, container, summary })
     }
 
     /// What it comes to.
@@ -211,7 +220,8 @@ impl<'r> ImagePlan<'r> {
     fn write_disk(&self, disk: &dyn Disk, threads: NonZeroUsize, control: &Control) -> Result<()> {
         disk.write_at(0, &self.mbr)?;
         let volume = Slice::of_disk(disk, self.partition.clone())?;
-        self.volume.write(&self.tree, &volume, threads, &|bytes| control.advance(bytes))
+        let written = self.volume.write(&self.tree, &volume, threads, &|bytes| control.advance(bytes));
+        written.map_err(|error| of_source(&self.source, error))
     }
 }
 
@@ -270,31 +280,50 @@ fn newest(tree: &Tree) -> FileTime {
     tree.nodes().iter().map(|node| node.times.modified).max().unwrap_or_default()
 }
 
+/// Names the source in errors that are its fault.
+fn of_source(name: &str, error: Error) -> Error {
+    match error.kind() {
+        Kind::Corrupt | Kind::Truncated | Kind::Unsupported => error.context(name),
+        Kind::NotWindows | Kind::NotBootable | Kind::WrongMachine => error.context(name),
+        _ => error,
+    }
+}
+
 /// The size that was asked for, checked; or 4 GiB, Nano Server's default, if that leaves a quarter free; or else twice the need
 /// in whole GiB, since a Windows needs room to live in and a growing file does not pay for it.
 fn disk_size(recipe: &Recipe, tree: &Tree, options: &ntfs::Options) -> Result<u64> {
-    let overhead = PARTITION_START + RESERVE_AT_END;
-    if let Some(size) = recipe.size {
-        if !size.is_multiple_of(MIB) {
-            let down = size / MIB * MIB;
-            return Err(Error::invalid("disk size")
-                .found(format_args!("{size} bytes"))
-                .allowed("whole MiB, as Hyper-V and Azure demand")
-                .hint(format_args!("say --size {} or --size {}", down.max(MIB), down + MIB)));
-        }
-        if size <= overhead {
-            let needed = ntfs::Plan::needed(tree, options)? + overhead;
-            return Err(Error::no_space("disk", needed, size).hint("choose a larger --size"));
-        }
-        return Ok(size);
+    if let Some(size) = recipe.size.filter(|size| !size.is_multiple_of(MIB)) {
+        let down = size / MIB;
+        return Err(Error::invalid("disk size")
+            .found(format_args!("{size} bytes"))
+            .allowed("whole MiB, as Hyper-V and Azure demand")
+            .hint(format_args!("say --size {}M or --size {}M", down.max(1), down + 1)));
     }
-    let needed = ntfs::Plan::needed(tree, options).context(|| "sizing the disk")? + overhead;
-    let nano = 4 * GIB;
-    if needed <= nano / 4 * 3 {
-        return Ok(nano);
+    let enough = PARTITION_START + RESERVE_AT_END + MIB;
+    match recipe.size {
+        Some(size) if size < enough => Err(too_small(size, tree, options)),
+        Some(size) => Ok(size),
+        None => match needed_disk(tree, options)? {
+            needed if needed <= NANO_DISK / 4 * 3 => Ok(NANO_DISK),
+            needed => needed.checked_mul(2).and_then(|twice| bytes::round_up(twice, GIB)).ok_or_else(beyond_all_disks),
+        },
     }
-    needed
-        .checked_mul(2)
-        .and_then(|twice| bytes::round_up(twice, GIB))
-        .ok_or_else(|| Error::unsupported("an image beyond every disk"))
+}
+
+/// The smallest disk that would do, in whole MiB.
+fn needed_disk(tree: &Tree, options: &ntfs::Options) -> Result<u64> {
+    let needed = ntfs::Plan::needed(tree, options)?.checked_add(PARTITION_START + RESERVE_AT_END);
+    needed.and_then(|needed| bytes::round_up(needed, MIB)).ok_or_else(beyond_all_disks)
+}
+
+fn beyond_all_disks() -> Error {
+    Error::unsupported("an image larger than any disk")
+}
+
+fn too_small(size: u64, tree: &Tree, options: &ntfs::Options) -> Error {
+    match needed_disk(tree, options) {
+        Ok(needed) => Error::no_space("the disk is too small for the image", needed, size)
+            .hint(format_args!("say --size {}M or more", needed / MIB)),
+        Err(error) => error,
+    }
 }

@@ -8,6 +8,7 @@ use crate::error::{Error, Kind, Result};
 #[derive(Debug, Default)]
 pub struct Control {
     interrupted: AtomicBool,
+    outputs: AtomicU64,
     done: AtomicU64,
     total: AtomicU64,
 }
@@ -26,9 +27,24 @@ impl Control {
         Ok(())
     }
 
-    /// Says how many bytes there are to do.
+    /// Begins a piece of work of that many bytes.
     pub fn expect(&self, bytes: u64) {
-        self.total.store(bytes, Ordering::Relaxed);
+        self.at(0, bytes);
+    }
+
+    /// Says that there is a temporary file now that has to be removed when the work is stopped.
+    pub(super) fn begin_output(&self) {
+        self.outputs.fetch_add(1, Ordering::Relaxed);
+    }
+
+    /// Says that it is gone, one way or the other.
+    pub(super) fn end_output(&self) {
+        self.outputs.fetch_sub(1, Ordering::Relaxed);
+    }
+
+    /// Whether there is anything to clean up when the work is stopped.
+    pub fn has_outputs(&self) -> bool {
+        self.outputs.load(Ordering::Relaxed) > 0
     }
 
     /// Says that some more bytes are done.

@@ -105,7 +105,7 @@ pub struct OutputFile<'c> {
     len: u64,
     target: PathBuf,
     force: bool,
-    control: &'c Control,
+    guard: Guard<'c>, // dropped after the file
 }
 
 /// Refuses a target that cannot become a file, before any work is done.
@@ -149,6 +149,7 @@ impl<'c> OutputFile<'c> {
     /// Starts a file of `len` bytes, all zero, that is to become `target`.
     pub fn create(target: &Path, len: u64, force: bool, control: &'c Control) -> Result<Self> {
         check_target(target, force)?;
+        let guard = Guard::new(control);
         let mut prefix = OsString::from(".");
         prefix.push(target.file_name().unwrap_or_default());
         prefix.push(".");
@@ -165,17 +166,16 @@ impl<'c> OutputFile<'c> {
                 .hint("choose a folder that you may write to"),
         });
         let file = file.context(|| target.display())?;
-        set_sparse(file.as_file());
         file.as_file()
             .set_len(len)
             .map_err(|e| Error::io("the output cannot be given its size", e))
             .context(|| target.display())?;
-        Ok(Self { file, len, target: target.to_owned(), force, control })
+        Ok(Self { file, len, target: target.to_owned(), force, guard })
     }
 
     /// Gives the file its own name, now that it is complete.
     pub fn keep(self) -> Result<()> {
-        self.control.check()?;
+        self.guard.0.check()?;
         let name = self.target.display();
         self.file.as_file().sync_data().map_err(|e| Error::io("the output cannot be written out", e).context(&name))?;
         let kept = if self.force { self.file.persist(&self.target) } else { self.file.persist_noclobber(&self.target) };
@@ -187,14 +187,22 @@ impl<'c> OutputFile<'c> {
     }
 }
 
-/// Lets the file have holes, where a file system wants to be asked for that.
-#[cfg(windows)]
-fn set_sparse(file: &File) {
-    crate::windows::native::set_sparse(file);
+/// Lets a signal know that there is a temporary file, for as long as there is one.
+#[derive(Debug)]
+struct Guard<'c>(&'c Control);
+
+impl<'c> Guard<'c> {
+    fn new(control: &'c Control) -> Self {
+        control.begin_output();
+        Self(control)
+    }
 }
 
-#[cfg(not(windows))]
-fn set_sparse(_: &File) {}
+impl Drop for Guard<'_> {
+    fn drop(&mut self) {
+        self.0.end_output();
+    }
+}
 
 impl Disk for OutputFile<'_> {
     fn len(&self) -> u64 {
@@ -202,18 +210,11 @@ impl Disk for OutputFile<'_> {
     }
 
     fn write_at(&self, at: u64, data: &[u8]) -> Result<()> {
-        self.control.check()?;
+        self.guard.0.check()?;
         let name = || self.target.display();
         crate::base::io::range_within(at, data.len(), self.len).context(name)?;
         positioned::write(self.file.as_file(), data, at)
-            .map_err(|e| {
-                let error = Error::io("the output cannot be written", e).at(at);
-                if error.kind() == Kind::HostFull {
-                    error.hint("free some space, or choose an output on another disk")
-                } else {
-                    error
-                }
-            })
+            .map_err(|e| Error::io("the output cannot be written", e).at(at))
             .context(name)
     }
 }

@@ -18,6 +18,8 @@ pub struct Source {
     pub tree: Tree,
     /// What the source says about it.
     pub info: ImageInfo,
+    /// The source as the user knows it: the path of a file.
+    pub name: String,
     /// What tells this source from every other.
     pub guid: Uuid,
     /// What is odd about the source, but no obstacle.
@@ -25,13 +27,13 @@ pub struct Source {
 }
 
 impl Source {
-    /// The image that `selector` chooses: an index, or a name or edition. See [`Wim::select`].
-    pub fn of_wim(wim: &Wim, selector: &str) -> Result<Self> {
-        let index = wim.select(selector)?;
-        let volume = wim.tree(index)?;
+    /// The image that `selector` chooses: an index, or a name or edition. See [`Wim::select`]. Errors speak of the WIM by `name`.
+    pub fn of_wim(wim: &Wim, name: &str, selector: &str) -> Result<Self> {
+        let index = wim.select(selector).context(|| name)?;
+        let volume = wim.tree(index).context(|| name)?;
         let info = wim.images().iter().find(|info| info.index == index).cloned().unwrap_or_default();
         let warnings = wim.warnings().iter().cloned().chain(volume.notes.lines()).collect();
-        Ok(Self { tree: volume.tree, info, guid: wim.guid(), warnings })
+        Ok(Self { tree: volume.tree, info, name: name.into(), guid: wim.guid(), warnings })
     }
 }
 

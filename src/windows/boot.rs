@@ -70,6 +70,7 @@ pub fn install_bios(windows: &mut Windows, options: &Options) -> Result<Installe
         let Some(node) = windows.tree.child(pcat, &units(source)).map(|link| link.node) else { continue };
         let mut copy = windows.tree.node(node).copy();
         copy.attributes = attributes;
+        copy.streams.iter_mut().for_each(|stream| stream.sparse = false); // boot records refuse what is not stored plain
         put(windows, windows.tree.root(), target.into(), copy)?;
         installed.files += 1;
     }

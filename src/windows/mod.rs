@@ -1,8 +1,6 @@
 //! Floor 3: a tree that is known to be an installation of Windows, and what is done to one.
 
 pub mod boot;
-#[cfg(windows)]
-pub mod native;
 pub mod security;
 
 use std::fmt;

@@ -21,7 +21,7 @@ fn build(wim: Vec<u8>, output: &Path) -> Result<Vec<u8>> {
         timestamp: FileTime::from_unix(1_500_000_000),
         ..Recipe::new(output)
     };
-    ImagePlan::new(Source::of_wim(&wim, "2")?, &recipe)?.build(NonZeroUsize::MIN, &Control::default())?;
+    ImagePlan::new(Source::of_wim(&wim, "flipped", "2")?, &recipe)?.build(NonZeroUsize::MIN, &Control::default())?;
     Ok(std::fs::read(output).expect("the output was just made"))
 }
 

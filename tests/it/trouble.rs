@@ -120,7 +120,7 @@ fn impossible_outputs_are_refused() {
 #[test]
 fn odd_sizes_are_refused() {
     let scene = Scene::new();
-    scene.refuse(&scene.wim, &["--size=8M"], 35, &["bytes needed", "bytes available", "--size"]);
+    scene.refuse(&scene.wim, &["--size=8M"], 35, &["too small", "bytes needed", "bytes available", "--size"]);
     scene.refuse(&scene.wim, &["--size=1M"], 35, &["bytes needed"]);
     scene.refuse(&scene.wim, &["--size=100000001"], 30, &["whole MiB"]);
     scene.refuse(&scene.wim, &["--size=2041G"], 30, &["2040 GiB"]);
