@@ -360,8 +360,11 @@ impl Tree {
             check_name(&link.name)?;
             link.short.as_ref().map_or(Ok(()), check_name)?;
         }
-        let mut names: Vec<&Name> =
-            links.iter().flat_map(|link| std::iter::once(&link.name).chain(&link.short)).collect();
+        // A name that serves as its own short name (as wimlib captures those of the namespace "Win32 and DOS") is one name.
+        let own =
+            |link: &&Link| link.short.as_ref().is_some_and(|short| !upcase::same(short.units(), link.name.units()));
+        let shorts = links.iter().filter(own).filter_map(|link| link.short.as_ref());
+        let mut names: Vec<&Name> = links.iter().map(|link| &link.name).chain(shorts).collect();
         names.sort_by(|a, b| upcase::compare(a.units(), b.units()));
         let mut case_sensitive = false;
         for pair in names.windows(2) {
@@ -596,6 +599,15 @@ mod tests {
         assert!(tree.node(directory).case_sensitive);
         let found = tree.child(directory, &[0x41]).unwrap();
         assert_eq!(found.node, other);
+    }
+
+    #[test]
+    fn a_name_may_be_its_own_short_name() {
+        let (mut tree, _, file) = sample();
+        let directory = tree.add_node(Node::directory(0, Times::default())).unwrap();
+        let link = Link { name: "Windows".into(), short: Some("WINDOWS".into()), node: file };
+        tree.set_children(directory, vec![link]).unwrap();
+        assert!(!tree.node(directory).case_sensitive);
     }
 
     #[test]

@@ -467,14 +467,14 @@ impl Volume<'_> {
         let mut by_id = Vec::new();
         let mut at = 0;
         while at < end {
-            let len = int(&sds, at + 16, 4) as usize;
-            if len == 0 || at % BLOCK + 20 > BLOCK {
-                at = at.next_multiple_of(BLOCK) + if (at.next_multiple_of(BLOCK) / BLOCK) % 2 == 1 { BLOCK } else { 0 };
-                if len == 0 && at % BLOCK == 0 && at < end {
-                    continue;
+            let len = if at % BLOCK + 20 > BLOCK { 0 } else { int(&sds, at + 16, 4) as usize };
+            if len == 0 {
+                if at % BLOCK == 0 {
+                    problem!(self, "$SDS: nothing at {at:#x} of {end:#x}");
+                    break;
                 }
-                problem!(self, "$SDS: nothing at {at:#x} of {end:#x}");
-                break;
+                at = at.next_multiple_of(BLOCK) + BLOCK; // the rest of the block, and its copy
+                continue;
             }
             let entry = &sds[at..at + len];
             let (hash, id) = (int(entry, 0, 4) as u32, int(entry, 4, 4) as u32);
@@ -745,7 +745,9 @@ impl Volume<'_> {
             for attribute in &file.attributes {
                 if attribute.kind == 0x40 && *record != 3 {
                     let mut id = self.read(attribute);
-                    id.resize(64, 0);
+                    if id.len() == 16 {
+                        id = [&id[..], &[0; 16], &id, &[0; 16]].concat();
+                    }
                     ids.push([&id[..16], &reference, &id[16..]].concat());
                 }
                 if attribute.kind == 0xC0 {

@@ -215,11 +215,10 @@ impl Maker {
             if !free(&name) {
                 continue;
             }
-            let short = Name::from(format!("SH{:04}~1.TXT", links.len()).as_str());
-            let short = (self.random.one_in(2) && free(&short)).then_some(short);
             let earlier: Vec<NodeId> =
                 links.iter().map(|l| l.node).filter(|n| !self.tree.node(*n).is_directory()).collect();
-            let node = if !earlier.is_empty() && self.random.one_in(6) {
+            let hard = !earlier.is_empty() && self.random.one_in(6);
+            let node = if hard {
                 self.random.pick(&earlier)
             } else if depth > 0 && self.random.one_in(8) {
                 let mut node = Node::directory(0, Times::default());
@@ -230,6 +229,15 @@ impl Maker {
             } else {
                 let node = self.file();
                 self.tree.add_node(node).unwrap()
+            };
+            // A second short name of a file, or one where case matters, is lost on NTFS: tame trees have none.
+            let short = if self.tame && (hard || case_sensitive) {
+                None
+            } else if name.len() <= 8 && name.units().iter().all(|unit| matches!(*unit, 0x31..0x5B | 0x5F)) {
+                self.random.one_in(2).then(|| name.clone())
+            } else {
+                let short = Name::from(format!("SH{:04}~1.TXT", links.len()).as_str());
+                (self.random.one_in(2) && free(&short)).then_some(short)
             };
             links.push(Link { name, short, node });
         }

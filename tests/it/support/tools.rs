@@ -1,7 +1,7 @@
 //! Foreign tools, and what happens when they are missing.
 
 use std::path::PathBuf;
-use std::process::{Command, Output};
+use std::process::{Command, Output, Stdio};
 
 /// Runs a tool, or says that the test is skipped for want of it. With NANOVHD_REQUIRE_TOOLS a missing tool fails the test.
 pub(crate) fn tool(name: &str, args: &[&str]) -> Option<Output> {
@@ -13,6 +13,17 @@ pub(crate) fn tool(name: &str, args: &[&str]) -> Option<Output> {
             None
         }
     }
+}
+
+/// Runs a tool that leaves a server behind, which would keep its output open. Whether there is such a tool; it has to succeed.
+pub(crate) fn start(name: &str, args: &[&str]) -> bool {
+    if tool(name, &["--version"]).is_none() {
+        return false;
+    }
+    let status =
+        Command::new(name).args(args).stdin(Stdio::null()).stdout(Stdio::null()).stderr(Stdio::null()).status();
+    assert!(status.unwrap().success(), "{name} {args:?}");
+    true
 }
 
 /// Runs a tool that has to succeed and returns what it prints.
@@ -35,7 +46,8 @@ pub(crate) fn windows_file(path: &str) -> Option<Vec<u8>> {
     Some(output.stdout)
 }
 
+/// Says why a test is skipped.
 #[allow(clippy::print_stderr)]
-fn skip(why: &str) {
+pub(crate) fn skip(why: &str) {
     eprintln!("skipped: {why}");
 }

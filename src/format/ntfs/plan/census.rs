@@ -330,9 +330,9 @@ fn separate_short(link: &Link) -> bool {
     has_own_short(link) && link.short.as_ref().is_some_and(|short| is_short(short.units(), |unit| unit > 0x20))
 }
 
-/// Whether the long name does for DOS as well.
+/// Whether the source says that the long name is the short name as well.
 fn serves_both(link: &Link) -> bool {
-    !has_own_short(link) && is_short(link.name.units(), |unit| (0x21..0x7F).contains(&unit))
+    link.short.is_some() && !has_own_short(link) && is_short(link.name.units(), |unit| unit > 0x20)
 }
 
 /// Whether a name has the form 8.3 of characters that `allowed` and DOS take.
