@@ -185,6 +185,7 @@ fn the_check_reads_what_windows_writes() {
         "record 5 index $I30: node header 64",
         "0 blocks, 8 bytes of bitmap",
         "something was not written",
+        "fields of $STANDARD_INFORMATION that are not in use",
         "record 6: bytes after the end",
         "record 29: bytes after the end",
     ];
@@ -202,7 +203,8 @@ fn the_check_reads_what_windows_writes() {
 #[test]
 fn the_check_notices_damage() {
     let options = Options { label: "label".into(), ..Options::default() };
-    let bytes = build(&random_tree(2, 4096), &options, 1 << 20);
+    let tree = random_tree(2, 4096);
+    let bytes = build(&tree, &options, 1 << 20);
     let mut spots = vec![(3, 0x54), (bytes.len() - 512, 512)];
     let volume = ntfs_check::check(&bytes);
     let place = |record, kind, name: &str| {
@@ -240,13 +242,17 @@ fn the_check_notices_damage() {
         let mut damaged = bytes.clone();
         damaged[at] ^= 1 << random.below(8);
         let sound = std::thread::scope(|scope| {
-            let check = || ntfs_check::check(&damaged).problems.is_empty();
+            let check = || {
+                let volume = ntfs_check::check(&damaged);
+                assert!(volume.problems.is_empty());
+                Comparison::run(&tree, &volume);
+            };
             std::thread::Builder::new().name(QUIET.into()).spawn_scoped(scope, check).unwrap().join()
         });
-        noticed += usize::from(!sound.unwrap_or(false));
+        noticed += usize::from(sound.is_err());
     }
-    // Not noticed: contents of resident streams, object ids and the like, for which there is the comparison with the tree.
-    assert!(noticed * 100 > all * 75, "{noticed} of {all} noticed");
+    // Not noticed: fields that nobody reads, padding, quotas, the unused part of $SDS.
+    assert!(noticed * 100 > all * 85, "{noticed} of {all} noticed");
 }
 
 #[test]

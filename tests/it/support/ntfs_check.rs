@@ -684,6 +684,10 @@ impl Volume<'_> {
             if security.map_or(of(0x50).count() != 1, |id| !self.descriptors.contains_key(&id)) {
                 problems.push(format!("record {record}: security id {security:x?}"));
             }
+            let unused = [36..40, 44..52, 56..72].into_iter().filter_map(|range| information.get(range)).flatten();
+            if unused.chain(&information[41..44]).any(|byte| *byte != 0) || information[40] > 1 {
+                problems.push(format!("record {record}: fields of $STANDARD_INFORMATION that are not in use"));
+            }
             let names: Vec<&[u8]> = of(0x30)
                 .filter_map(|a| match &a.value {
                     Value::Resident(key) => Some(key.as_slice()),

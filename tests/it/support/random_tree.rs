@@ -168,6 +168,7 @@ impl Maker {
         }
         if self.tame && !node.is_directory() && self.random.one_in(10) {
             node.reparse = Some(Reparse { tag: 0xA000_000C, data: symbolic_link("some\\where").into() });
+            node.streams.retain(|stream| !stream.name.is_empty()); // links have no data, and wimlib takes none from them
         } else if !self.tame && self.random.one_in(10) {
             let third_party = self.random.one_in(3);
             let tag =
