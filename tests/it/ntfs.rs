@@ -1,4 +1,5 @@
 //! NTFS volumes against a strict check of their bytes, and against tools that other people wrote.
+#![allow(clippy::unwrap_used)] // as in tests
 
 use std::collections::HashMap;
 use std::num::NonZeroUsize;
@@ -196,6 +197,72 @@ fn the_check_reads_what_windows_writes() {
             volume.problems.iter().filter(|text| !known.iter().any(|known| text.contains(known))).collect();
         assert!(unknown.is_empty(), "{file}: {unknown:#?}");
         assert!(volume.files.len() > 25);
+    }
+}
+
+/// What the system files of a volume are, and what must be in them, compared with a volume that Windows formatted.
+#[test]
+fn system_files_are_those_of_windows() {
+    let Some(theirs) = windows_file("ntfs/windows10-formatted-10MB.img.xz") else { return };
+    let options = Options { hidden_sectors: 2048, serial: 0xDE46_EEDE_46EE_B705, ..Options::default() };
+    let tree = Tree::new(Node::directory(attributes::HIDDEN | attributes::SYSTEM, Times::default()));
+    let ours = {
+        let disk = MemoryDisk::new(theirs.len(), FILL);
+        Plan::new(&tree, theirs.len() as u64, &options).unwrap().write(&tree, &disk, threads(1), &|_| {}).unwrap();
+        disk.into_bytes()
+    };
+    assert_eq!(ours[0x0B..0x26], theirs[0x0B..0x26]);
+    assert_eq!(ours[0x28..0x30], theirs[0x28..0x30]);
+    assert_eq!(ours[0x38..0x54], theirs[0x38..0x54], "mirror, sizes, serial");
+    let (ours, theirs) = (ntfs_check::check(&ours), ntfs_check::check(&theirs));
+
+    for record in (0..16).chain(24..27) {
+        let (our, their) = (&ours.files[&record], &theirs.files[&record]);
+        assert_eq!((our.sequence, our.flags, our.links), (their.sequence, their.flags, their.links), "record {record}");
+        if record != 5 && record != 9 {
+            let titles = |file: &ntfs_check::File| {
+                let titles = file
+                    .attributes
+                    .iter()
+                    .map(|a| (a.kind, text(&a.name), matches!(a.value, Value::Resident(_)), a.flags));
+                titles.collect::<Vec<_>>()
+            };
+            assert_eq!(titles(our), titles(their), "record {record}");
+        }
+        for kind in [0x10, 0x30, 0x50] {
+            let (our, their) = (ours.value(record, kind, ""), theirs.value(record, kind, ""));
+            let fixed: &[(usize, usize)] = match kind {
+                0x10 => &[(32, 48)],         // all but times and security id
+                0x30 => &[(0, 8), (56, 66)], // all but times and sizes
+                _ => &[(0, usize::MAX)],
+            };
+            for (start, end) in fixed.iter().copied().filter(|_| record != 5 || kind != 0x50) {
+                let part =
+                    |value: &Option<Vec<u8>>| value.as_ref().map(|v| v[start.min(v.len())..end.min(v.len())].to_vec());
+                assert_eq!(part(&our), part(&their), "record {record} attribute {kind:#x}");
+            }
+        }
+    }
+    for (record, kind, name) in
+        [(2, 0x30, ""), (4, 0x80, ""), (10, 0x80, ""), (10, 0x80, "$Info"), (25, 0x90, "$O"), (26, 0x90, "$R")]
+    {
+        let same = |volume: &Volume<'_>| {
+            volume.value(record, kind, name).map(|value| if kind == 0x30 { value[40..].to_vec() } else { value })
+        };
+        assert!(same(&ours) == same(&theirs), "record {record} {name}");
+    }
+    for (name, len) in [("$SII", 16), ("$SDH", 16)] {
+        let head = |volume: &Volume<'_>| volume.value(9, 0x90, name).unwrap()[..len].to_vec();
+        assert_eq!(head(&ours), head(&theirs));
+    }
+    // All but four bytes of padding, and the times at which the quotas were last changed.
+    for (name, differs) in [("$O", vec![(68, 72)]), ("$Q", vec![(68, 76), (140, 148)])] {
+        let quotas = |volume: &Volume<'_>| {
+            let mut value = volume.value(24, 0x90, name).unwrap();
+            differs.iter().for_each(|(start, end)| value[*start..*end].fill(0));
+            value
+        };
+        assert_eq!(quotas(&ours), quotas(&theirs), "$Quota:{name}");
     }
 }
 

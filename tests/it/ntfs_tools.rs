@@ -1,4 +1,5 @@
 //! NTFS volumes as other people's tools see them.
+#![allow(clippy::unwrap_used)] // as in tests
 
 use std::collections::BTreeMap;
 use std::io::Cursor;

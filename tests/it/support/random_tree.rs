@@ -281,7 +281,7 @@ pub(crate) fn random_tree(seed: u64, cluster: u64) -> Tree {
     let root = maker.tree.root();
     maker.fill(root, 120, 3);
     let mut node = maker.tree.node(root).clone();
-    if seed % 2 == 0 {
+    if seed.is_multiple_of(2) {
         maker.decorate(&mut node);
         let old = maker.tree.node_mut(root);
         (old.streams, old.descriptor, old.extended) = (node.streams, node.descriptor, node.extended);

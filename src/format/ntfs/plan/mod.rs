@@ -222,7 +222,12 @@ impl Plan {
         let geometry = &self.files.geometry;
         let backup = geometry.total_sectors(self.volume_len) * geometry.sector;
         let end = geometry.bytes(self.end);
-        if end == backup { vec![0..backup + geometry.sector] } else { vec![0..end, backup..backup + geometry.sector] }
+        let mut used = vec![0..end, backup..backup + geometry.sector];
+        if end == backup {
+            used.truncate(1);
+            used[0].end += geometry.sector;
+        }
+        used
     }
 
     /// What it comes to.
