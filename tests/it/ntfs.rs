@@ -431,7 +431,7 @@ fn a_broken_blob_is_named_by_its_path() {
 
 /// Half a million files, and the numbers that go with them: `cargo test --release --test it -- --ignored --nocapture large`.
 #[test]
-#[ignore = "takes 2 GB of memory"]
+#[ignore = "measures: run it alone, in release"]
 #[allow(clippy::print_stdout)]
 fn large_trees() {
     for (name, count, len) in [("100,000 files of 3,000 bytes", 100_000u32, 3000), ("500,000 empty files", 500_000, 0)]
