@@ -7,6 +7,7 @@ mod flips;
 mod hive;
 mod lzms;
 mod ntfs;
+mod ntfs_tools;
 mod spine;
 mod support;
 mod trouble;

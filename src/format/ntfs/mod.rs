@@ -31,17 +31,16 @@
 //!
 //! # Choices
 //!
-//! * A name that its source also gives as the short one serves both purposes (namespace 3). Without a short name the namespace
-//!   is 0, even where the name has the form 8.3: that is how volumes with 8.3 names turned off have it, and what wimlib
-//!   writes, so that a capture of the volume says no more than the source. Links beyond the one with the short name have
-//!   namespace 0.
+//! * A link with a short name of its own has both (namespaces 1 and 2); one whose short name is its long name has one for
+//!   both (3); all others have namespace 0, as on volumes with 8.3 names turned off and as wimlib applies them. Windows
+//!   knows one short name for a file, so that links beyond the first with a short name lose theirs.
 //! * A node without a security descriptor gets Administrators and SYSTEM full, Users read and execute.
 //! * A stream that its source calls sparse keeps its flag. Its bytes are allocated in full, because sources do not say where
 //!   the holes are, unless they are in memory and all zero. The file attribute follows from the streams.
 //! * The attribute "compressed" is kept where clusters allow compression (up to 4 KiB), and the data is stored plain: it
 //!   then says that new data is to be compressed.
-//! * `$LogFile` is about 1/658 of the volume as Windows makes it, with at least 4 and at most 64 MiB (2 MiB below 64 MiB of
-//!   volume, 512 KiB below 8 MiB).
+//! * `$LogFile` is 1/658 of the volume, as Windows makes it, with at least 4 and at most 64 MiB; it is 2 MiB, as on the
+//!   smallest volumes of Windows, on volumes below 64 MiB and, if need be, where there is no space for more.
 //!
 //! # Sources
 //!

@@ -54,7 +54,7 @@ impl BlobStore for Scattered {
                 Ok(())
             };
             let helpers: Vec<_> = (0..threads.get()).map(|_| scope.spawn(work)).collect();
-            helpers.into_iter().map(|helper| helper.join().expect("no panic")).collect()
+            helpers.into_iter().try_for_each(|helper| helper.join().expect("no panic"))
         })
     }
 

@@ -1,4 +1,5 @@
 //! What several areas share.
+#![allow(clippy::unwrap_used)] // as in tests
 
 pub(crate) mod blobs;
 pub(crate) mod ntfs_check;

@@ -193,7 +193,7 @@ impl Volume<'_> {
         let mut instances = HashSet::new();
         while int(buf, at, 4) != 0xFFFF_FFFF {
             let len = int(buf, at + 4, 4) as usize;
-            if len < 24 || len % 8 != 0 || at + len + 8 > buf.len() {
+            if len < 24 || !len.is_multiple_of(8) || at + len + 8 > buf.len() {
                 problem!(self, "record {number}: attribute at {at} of length {len}");
                 return attributes;
             }
@@ -212,7 +212,7 @@ impl Volume<'_> {
         if int(buf, 24, 4) as usize != at + 8 {
             problem!(self, "record {number}: {} bytes used instead of {}", int(buf, 24, 4), at + 8);
         }
-        if buf[at + 8..].iter().any(|byte| *byte == 0xD1) {
+        if buf[at + 8..].contains(&0xD1) {
             problem!(self, "record {number}: something was not written");
         }
         attributes
@@ -419,7 +419,7 @@ impl Volume<'_> {
         let bits = self.value(0, 0xB0, "").unwrap_or_default();
         let wrong = (0..bits.len() * 8)
             .find(|n| (bits[n / 8] >> (n % 8) & 1 == 1) != self.in_use.get(*n).copied().unwrap_or(false));
-        if bits.len() % 8 != 0 || bits.len() * 8 < self.in_use.len() || wrong.is_some() {
+        if !bits.len().is_multiple_of(8) || bits.len() * 8 < self.in_use.len() || wrong.is_some() {
             problem!(self, "$MFT:$BITMAP: {} bytes, record {wrong:?}", bits.len());
         }
         let mft = self.value(0, 0x80, "").unwrap_or_default();
@@ -467,27 +467,27 @@ impl Volume<'_> {
         let mut by_id = Vec::new();
         let mut at = 0;
         while at < end {
-            let len = int(&sds, at + 16, 4) as usize;
-            if len == 0 || at % BLOCK + 20 > BLOCK {
-                at = at.next_multiple_of(BLOCK) + if (at.next_multiple_of(BLOCK) / BLOCK) % 2 == 1 { BLOCK } else { 0 };
-                if len == 0 && at % BLOCK == 0 && at < end {
-                    continue;
+            let len = if at % BLOCK + 20 > BLOCK { 0 } else { int(&sds, at + 16, 4) as usize };
+            if len == 0 {
+                if at % BLOCK == 0 {
+                    problem!(self, "$SDS: nothing at {at:#x} of {end:#x}");
+                    break;
                 }
-                problem!(self, "$SDS: nothing at {at:#x} of {end:#x}");
-                break;
+                at = at.next_multiple_of(BLOCK) + BLOCK; // the rest of the block, and its copy
+                continue;
             }
             let entry = &sds[at..at + len];
             let (hash, id) = (int(entry, 0, 4) as u32, int(entry, 4, 4) as u32);
             let mut words = entry[20..].to_vec();
             words.resize(words.len().next_multiple_of(4), 0);
-            let computed = words.chunks(4).fold(0u32, |h, w| (h << 3 | h >> 29).wrapping_add(int(w, 0, 4) as u32));
+            let computed = words.chunks(4).fold(0u32, |h, w| h.rotate_left(3).wrapping_add(int(w, 0, 4) as u32));
             if int(entry, 8, 8) as usize != at
                 || hash != computed
                 || sds.get(at + BLOCK..at + BLOCK + len) != Some(entry)
             {
                 problem!(self, "$SDS: entry {id:#x} at {at:#x}");
             }
-            if at / BLOCK % 2 != 0 || at / BLOCK != (at + len - 1) / BLOCK {
+            if !(at / BLOCK).is_multiple_of(2) || at / BLOCK != (at + len - 1) / BLOCK {
                 problem!(self, "$SDS: entry {id:#x} crosses a block at {at:#x}");
             }
             if self.descriptors.insert(id, entry[20..].to_vec()).is_some() {
@@ -544,7 +544,7 @@ impl Volume<'_> {
         let mut depths = HashSet::new();
         let mut entries = Vec::new();
         self.walk_node(&what, &root[16..], &allocation, (&mut visited, &mut depths, &mut entries), 0);
-        if allocation.len() % 4096 != 0 || bitmap.len() != visited.len().div_ceil(64) * 8 && record != 5 {
+        if !allocation.len().is_multiple_of(4096) || bitmap.len() != visited.len().div_ceil(64) * 8 && record != 5 {
             problem!(self, "{what}: {} blocks, {} bytes of bitmap", visited.len(), bitmap.len());
         }
         for bit in 0..bitmap.len() * 8 {
@@ -584,13 +584,13 @@ impl Volume<'_> {
         loop {
             let len = int(node, at + 8, 2) as usize;
             let flags = int(node, at + 12, 2);
-            if len < 16 || len % 8 != 0 || at + len > used || (flags & 1 == 1) != children || depth > 20 {
+            if len < 16 || !len.is_multiple_of(8) || at + len > used || (flags & 1 == 1) != children || depth > 20 {
                 return problem!(self, "{what}: entry at {at}, {len} long, flags {flags}");
             }
             if children {
                 let vcn = int(node, at + len - 8, 8) as usize;
                 let block = vcn * unit / 4096;
-                if vcn * unit % 4096 != 0 || visited.get(block).copied().unwrap_or(true) {
+                if !(vcn * unit).is_multiple_of(4096) || visited.get(block).copied().unwrap_or(true) {
                     return problem!(self, "{what}: child {vcn}");
                 }
                 visited[block] = true;
@@ -684,6 +684,10 @@ impl Volume<'_> {
             if security.map_or(of(0x50).count() != 1, |id| !self.descriptors.contains_key(&id)) {
                 problems.push(format!("record {record}: security id {security:x?}"));
             }
+            let unused = [36..40, 44..52, 56..72].into_iter().filter_map(|range| information.get(range)).flatten();
+            if unused.chain(&information[41..44]).any(|byte| *byte != 0) || information[40] > 1 {
+                problems.push(format!("record {record}: fields of $STANDARD_INFORMATION that are not in use"));
+            }
             let names: Vec<&[u8]> = of(0x30)
                 .filter_map(|a| match &a.value {
                     Value::Resident(key) => Some(key.as_slice()),
@@ -745,7 +749,9 @@ impl Volume<'_> {
             for attribute in &file.attributes {
                 if attribute.kind == 0x40 && *record != 3 {
                     let mut id = self.read(attribute);
-                    id.resize(64, 0);
+                    if id.len() == 16 {
+                        id = [&id[..], &[0; 16], &id, &[0; 16]].concat();
+                    }
                     ids.push([&id[..16], &reference, &id[16..]].concat());
                 }
                 if attribute.kind == 0xC0 {

@@ -168,6 +168,7 @@ impl Maker {
         }
         if self.tame && !node.is_directory() && self.random.one_in(10) {
             node.reparse = Some(Reparse { tag: 0xA000_000C, data: symbolic_link("some\\where").into() });
+            node.streams.retain(|stream| !stream.name.is_empty()); // links have no data, and wimlib takes none from them
         } else if !self.tame && self.random.one_in(10) {
             let third_party = self.random.one_in(3);
             let tag =
@@ -215,11 +216,10 @@ impl Maker {
             if !free(&name) {
                 continue;
             }
-            let short = Name::from(format!("SH{:04}~1.TXT", links.len()).as_str());
-            let short = (self.random.one_in(2) && free(&short)).then_some(short);
             let earlier: Vec<NodeId> =
                 links.iter().map(|l| l.node).filter(|n| !self.tree.node(*n).is_directory()).collect();
-            let node = if !earlier.is_empty() && self.random.one_in(6) {
+            let hard = !earlier.is_empty() && self.random.one_in(6);
+            let node = if hard {
                 self.random.pick(&earlier)
             } else if depth > 0 && self.random.one_in(8) {
                 let mut node = Node::directory(0, Times::default());
@@ -230,6 +230,15 @@ impl Maker {
             } else {
                 let node = self.file();
                 self.tree.add_node(node).unwrap()
+            };
+            // A second short name of a file, or one where case matters, is lost on NTFS: tame trees have none.
+            let short = if self.tame && (hard || case_sensitive) {
+                None
+            } else if name.len() <= 8 && name.units().iter().all(|unit| matches!(*unit, 0x31..0x5B | 0x5F)) {
+                self.random.one_in(2).then(|| name.clone())
+            } else {
+                let short = Name::from(format!("SH{:04}~1.TXT", links.len()).as_str());
+                (self.random.one_in(2) && free(&short)).then_some(short)
             };
             links.push(Link { name, short, node });
         }
@@ -272,7 +281,7 @@ pub(crate) fn random_tree(seed: u64, cluster: u64) -> Tree {
     let root = maker.tree.root();
     maker.fill(root, 120, 3);
     let mut node = maker.tree.node(root).clone();
-    if seed % 2 == 0 {
+    if seed.is_multiple_of(2) {
         maker.decorate(&mut node);
         let old = maker.tree.node_mut(root);
         (old.streams, old.descriptor, old.extended) = (node.streams, node.descriptor, node.extended);

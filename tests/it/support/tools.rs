@@ -36,15 +36,27 @@ impl Tools {
         String::from_utf8_lossy(&self.output(name, args, Some(folder))).into_owned()
     }
 
+    /// Runs a program that leaves a server behind, which would keep its output open; it has to succeed.
+    pub(crate) fn start(&self, name: &str, args: &[&str]) {
+        let mut command = self.command(name, args);
+        let status = command.stdout(Stdio::null()).stderr(Stdio::null()).status().expect("the tool starts");
+        assert!(status.success(), "{command:?}: {status}");
+    }
+
     /// The same for a program that prints no text.
     pub(crate) fn run_for_bytes(&self, name: &str, args: &[&str]) -> Vec<u8> {
         self.output(name, args, None)
     }
 
-    fn output(&self, name: &str, args: &[&str], folder: Option<&Path>) -> Vec<u8> {
+    fn command(&self, name: &str, args: &[&str]) -> Command {
         let program = self.0.iter().find(|path| path.file_stem().is_some_and(|stem| stem == name));
         let mut command = Command::new(program.expect("a tool that the test asked for"));
         command.args(args).stdin(Stdio::null()).env("LC_ALL", "C.UTF-8");
+        command
+    }
+
+    fn output(&self, name: &str, args: &[&str], folder: Option<&Path>) -> Vec<u8> {
+        let mut command = self.command(name, args);
         folder.map(|folder| command.current_dir(folder));
         let output = command.output().expect("the tool starts");
         let errors = String::from_utf8_lossy(&output.stderr);

@@ -30,6 +30,11 @@ const RECORDS_UNIT: u32 = 64;
 /// Windows formats the MFT with that many records.
 const MIN_RECORDS: u32 = 256;
 
+/// The shortest journal, which Windows gives a volume of 10 MB.
+const MIN_LOG: u64 = 2 * MIB;
+/// Journals come in multiples of this, which are whole clusters of any size.
+const LOG_UNIT: u64 = 64 * KIB;
+
 const KIB: u64 = 1 << 10;
 const MIB: u64 = 1 << 20;
 
@@ -196,10 +201,12 @@ impl Plan {
                 .allowed(format_args!("at most {MAX_CLUSTERS}"))
                 .hint("use larger clusters"));
         }
-        let (system, end) = files.place(volume_len);
-        if end > clusters {
+        let (_, least) = files.place(volume_len, MIN_LOG);
+        let Some(spare) = clusters.checked_sub(least) else {
             return Err(Error::no_space("NTFS volume", files.needed(), volume_len));
-        }
+        };
+        let room = MIN_LOG + geometry.bytes(spare) / LOG_UNIT * LOG_UNIT;
+        let (system, end) = files.place(volume_len, log_len(volume_len).min(room));
         let summary = files.summary(tree, clusters, end);
         Ok(Self { options: options.clone(), volume_len, files, system, end, summary })
     }
@@ -215,7 +222,12 @@ impl Plan {
         let geometry = &self.files.geometry;
         let backup = geometry.total_sectors(self.volume_len) * geometry.sector;
         let end = geometry.bytes(self.end);
-        if end == backup { vec![0..backup + geometry.sector] } else { vec![0..end, backup..backup + geometry.sector] }
+        let mut used = vec![0..end, backup..backup + geometry.sector];
+        if end == backup {
+            used.truncate(1);
+            used[0].end += geometry.sector;
+        }
+        used
     }
 
     /// What it comes to.
@@ -241,12 +253,11 @@ fn check_options(options: &Options) -> Result<()> {
     Ok(())
 }
 
-/// How long the journal of a volume is.
+/// How long the journal of a volume is, unless space is short.
 fn log_len(volume_len: u64) -> u64 {
     match volume_len {
-        ..=0x7F_FFFF => 512 * KIB,
-        ..=0x3FF_FFFF => 2 * MIB,
-        _ => (volume_len / 658 / (64 * KIB) * (64 * KIB)).clamp(4 * MIB, 64 * MIB),
+        ..=0x3FF_FFFF => MIN_LOG,
+        _ => (volume_len / 658 / LOG_UNIT * LOG_UNIT).clamp(4 * MIB, 64 * MIB),
     }
 }
 
@@ -433,8 +444,8 @@ impl Files {
         self.end_record().max(MIN_RECORDS).next_multiple_of(RECORDS_UNIT)
     }
 
-    /// Places everything on a volume of that length and returns the end of it.
-    fn place(&mut self, volume_len: u64) -> (System, u64) {
+    /// Places everything on a volume of that length, with a journal of that length, and returns the end of it.
+    fn place(&mut self, volume_len: u64, log_len: u64) -> (System, u64) {
         let geometry = self.geometry;
         let geometry = &geometry;
         let mut cursor = Cursor::default();
@@ -450,7 +461,7 @@ impl Files {
             by_id: View::new(geometry, &mut cursor, descriptors, 40),
             object_ids: View::new(geometry, &mut cursor, self.object_ids.len(), 88),
             reparse: View::new(geometry, &mut cursor, self.reparse.len(), 32),
-            log: cursor.take(geometry, log_len(volume_len)),
+            log: cursor.take(geometry, log_len),
             bitmap: cursor.take(geometry, geometry.volume_clusters(volume_len).div_ceil(64) * 8),
             mft_bitmap: {
                 self.start = cursor.take_clusters(self.clusters);
@@ -465,7 +476,7 @@ impl Files {
     fn needed(mut self) -> u64 {
         let mut len = 0;
         loop {
-            let (_, end) = self.place(len);
+            let (_, end) = self.place(len, MIN_LOG);
             let needed = self.geometry.bytes(end).saturating_add(self.geometry.sector);
             if needed <= len {
                 return len;

@@ -174,7 +174,7 @@ pub(super) fn set_bits(bits: &mut [u8], range: std::ops::Range<u64>) {
     let mut next = range.start;
     while next < range.end {
         let byte = (next / 8) as usize;
-        if next % 8 == 0 && range.end - next >= 8 {
+        if next.is_multiple_of(8) && range.end - next >= 8 {
             let end = (range.end / 8) as usize;
             bits[byte..end].fill(0xFF);
             next = range.end / 8 * 8;

@@ -436,13 +436,17 @@ impl Writer<'_> {
         ]
     }
 
-    /// `$ObjId:$O`: the id leads to the file and its birth ids.
+    /// `$ObjId:$O`: the id leads to the file and its birth ids. Without such, the id itself is the one of its birth, as
+    /// Windows has it.
     fn object_ids(&self) -> Filled<'_> {
         let files = &self.plan.files;
         let mut entries = Vec::new();
         for rank in &files.object_ids {
             let mut id = self.tree.node(files.census.node(*rank)).object_id.as_deref().unwrap_or_default().to_vec();
-            id.resize(64, 0);
+            if id.len() < 64 {
+                id.resize(64, 0);
+                id.copy_within(0..16, 32);
+            }
             let data = [&files.reference(*rank).to_le_bytes(), &id[16..]].concat();
             index::push_view(&mut entries, &id[..16], &data, usize::from(self.plan.system.object_ids.entry_len));
         }
