@@ -1,4 +1,5 @@
 //! The integration tests: the library and the program against tools that other people wrote.
+#![allow(clippy::unwrap_used, clippy::print_stdout, reason = "a test fails by panicking, and may say what it counted")]
 
 mod bcd;
 mod boot;
