@@ -26,7 +26,7 @@ const CODECS: [(&str, &[&str]); 4] = [
 /// The bar of the project for each codec: the speed against wimlib's.
 const CODEC_BAR: f64 = 0.85;
 
-/// The program that runs [parts](super::parts): this one, built for speed.
+/// The program that runs [`super::parts`]: this one, built for speed.
 pub(super) struct Worker(pub(super) PathBuf);
 
 impl Worker {

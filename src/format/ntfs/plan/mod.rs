@@ -539,3 +539,6 @@ impl Loss {
 }
 
 const _: () = assert!(RECORDS_UNIT as usize * 1024 >= 65536 && STRIDE == 512);
+
+#[cfg(test)]
+mod tests;
