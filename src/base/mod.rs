@@ -1,9 +1,10 @@
-//! Floor 0: positioned I/O, time stamps, UTF-16 names and the order that NTFS gives them.
+//! Floor 0: positioned I/O, time stamps, UTF-16 names and the order that NTFS gives them, security descriptors.
 
 pub mod bytes;
 pub mod filetime;
 pub mod io;
 pub mod name;
+pub mod security;
 pub mod upcase;
 
 pub use filetime::FileTime;

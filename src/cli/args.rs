@@ -41,7 +41,7 @@ pub(super) struct Build {
     /// The file to make.
     #[arg(short, long, value_name = "FILE")]
     pub(super) output: PathBuf,
-    /// Check the image file's integrity table first, if it has one. (What is used is checked in any case, by its SHA-1.)
+    /// Check the image file's integrity table first. (What is used is checked in any case, by its SHA-1.)
     #[arg(long)]
     pub(super) check_integrity: bool,
     #[command(flatten)]

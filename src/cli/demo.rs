@@ -6,7 +6,7 @@ use std::sync::Arc;
 use super::args::Demo;
 use super::{Env, build, output};
 use crate::base::{Disk, ReadAt};
-use crate::error::Result;
+use crate::error::{Error, Result};
 use crate::format::wim::Wim;
 use crate::image::host::{self, OutputFile};
 use crate::image::{Source, demo};
@@ -21,6 +21,9 @@ pub(super) fn run(command: &Demo, json: bool, env: &mut Env<'_>) -> Result<()> {
     let bytes = demo::wim(env.threads)?;
     if let Some(keep) = &command.keep_wim {
         host::check_target(keep, command.disk.force)?;
+        if keep == path {
+            return Err(Error::invalid("the WIM and the disk cannot be one file").found(keep.display()));
+        }
     }
     let bytes = Arc::new(bytes);
     let wim = Wim::open(vec![Arc::clone(&bytes) as Arc<dyn ReadAt>])?;

@@ -9,13 +9,13 @@ use std::num::NonZeroUsize;
 
 use uuid::{Uuid, uuid};
 
+use crate::base::security::{Descriptor, INHERIT, Sid, mask};
 use crate::base::{FileTime, Name};
 use crate::error::Result;
 use crate::format::bcd;
 use crate::format::hive::{Hive, Value};
 use crate::format::wim;
 use crate::tree::{Content, ExtendedAttribute, Link, Node, NodeId, Reparse, Stream, Times, Tree, attributes};
-use crate::windows::security::{Descriptor, INHERIT, Sid, mask};
 
 /// The stand-in for Microsoft's boot manager: `templates/boot/standin.asm`.
 pub const STAND_IN: &[u8] = include_bytes!("../../templates/boot/standin.bin");
@@ -88,13 +88,13 @@ impl Builder {
     fn new() -> Self {
         let mut tree = Tree::new(Node::directory(attributes::HIDDEN | attributes::SYSTEM, Times::all(MADE)));
         let everyone_reads = [
-            (Sid::LocalSystem, mask::FULL, INHERIT),
-            (Sid::Administrators, mask::FULL, INHERIT),
-            (Sid::Users, mask::READ, INHERIT),
+            (Sid::LOCAL_SYSTEM, mask::FULL, INHERIT),
+            (Sid::ADMINISTRATORS, mask::FULL, INHERIT),
+            (Sid::USERS, mask::READ_AND_RUN, INHERIT),
         ];
         let descriptor = Descriptor {
-            owner: Sid::TrustedInstaller,
-            group: Sid::TrustedInstaller,
+            owner: Sid::TRUSTED_INSTALLER,
+            group: Sid::TRUSTED_INSTALLER,
             protected: true,
             allow: &everyone_reads,
         };
@@ -220,9 +220,9 @@ impl Builder {
     }
 
     fn users(&mut self) -> Result<()> {
-        let own = [(Sid::LocalSystem, mask::FULL, INHERIT), (Sid::Administrators, mask::FULL, INHERIT)];
+        let own = [(Sid::LOCAL_SYSTEM, mask::FULL, INHERIT), (Sid::ADMINISTRATORS, mask::FULL, INHERIT)];
         let descriptor =
-            Descriptor { owner: Sid::Administrators, group: Sid::LocalSystem, protected: true, allow: &own };
+            Descriptor { owner: Sid::ADMINISTRATORS, group: Sid::LOCAL_SYSTEM, protected: true, allow: &own };
         let private = self.tree.add_descriptor(&descriptor.to_bytes());
         let administrator = self.directory(r"Users\Administrator")?;
         self.tree.node_mut(administrator).descriptor = Some(private);

@@ -1,6 +1,5 @@
 //! The host's files: the only place that opens, writes and renames them.
 
-use std::ffi::OsString;
 use std::fs::File;
 use std::io;
 use std::path::{Path, PathBuf};
@@ -150,9 +149,9 @@ impl<'c> OutputFile<'c> {
     pub fn create(target: &Path, len: u64, force: bool, control: &'c Control) -> Result<Self> {
         check_target(target, force)?;
         let guard = Guard::new(control);
-        let mut prefix = OsString::from(".");
-        prefix.push(target.file_name().unwrap_or_default());
-        prefix.push(".");
+        // Shortened, because the temporary name must not be too long where the target's is not.
+        let name: String = target.file_name().unwrap_or_default().to_string_lossy().chars().take(50).collect();
+        let prefix = format!(".{name}.");
         let mut builder = tempfile::Builder::new();
         builder.prefix(&prefix).suffix(".nanovhd-partial");
         #[cfg(unix)]

@@ -52,12 +52,12 @@ pub fn open_wim(path: &Path, parts: Option<&str>) -> Result<Wim> {
         Some(pattern) => matching(pattern)?,
         None => vec![path.to_owned()],
     };
-    if let Some(pattern) = parts {
-        files.extend(matching(pattern)?);
-    }
     let first = open(&files[0])?;
     if first.1.parts > 1 && files.len() == 1 {
         files.extend(siblings(path)?);
+    }
+    if let Some(pattern) = parts {
+        files.extend(matching(pattern)?);
     }
     let mut found = vec![first];
     for file in &files[1..] {

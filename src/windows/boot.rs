@@ -10,7 +10,8 @@ use uuid::Uuid;
 use super::{Machine, SYSTEM_ROOT, Windows};
 use crate::base::{FileTime, Name};
 use crate::error::{Context, Error, Kind, Result};
-use crate::format::{bcd, hive::Hive};
+use crate::format::bcd;
+use crate::format::hive::{Hive, Recovery};
 use crate::tree::{Content, Link, Node, NodeId, Times, attributes};
 
 /// What the caller decides about the chain.
@@ -71,6 +72,11 @@ pub fn install_bios(windows: &mut Windows, options: &Options) -> Result<Installe
         let mut copy = windows.tree.node(node).copy();
         copy.attributes = attributes;
         copy.streams.iter_mut().for_each(|stream| stream.sparse = false); // boot records refuse what is not stored plain
+        if windows.tree.child(windows.tree.root(), &units(target)).is_some() {
+            installed
+                .warnings
+                .push(format!(r"the image's own \{target} was replaced by the one in \Windows\Boot\PCAT"));
+        }
         put(windows, windows.tree.root(), target.into(), copy)?;
         installed.files += 1;
     }
@@ -117,6 +123,7 @@ fn new_store(windows: &Windows, options: &Options, installed: &mut Installed) ->
             .map(|path| format!("{SYSTEM_ROOT}{path}"))
             .to_vec(),
     };
+    let resume = template.as_ref().and_then(|template| template.resume_path(firmware, SYSTEM_ROOT));
     let exists = |path: &str| windows.tree.find(path).is_some();
     let loader = candidates.iter().find(|path| exists(path)).ok_or_else(|| {
         Error::new(Kind::NotBootable, "the image has no WINLOAD for a BIOS: the file is missing")
@@ -124,7 +131,12 @@ fn new_store(windows: &Windows, options: &Options, installed: &mut Installed) ->
             .hint("the image may be for UEFI machines only; `nanovhd inspect --tree` shows what is in it")
     })?;
     installed.loader.clone_from(loader);
-    let menu = Menu::of(&windows.hive("SYSTEM")?);
+    let system = windows.hive("SYSTEM")?;
+    if system.recovery() == Recovery::Ignored {
+        let warning = "the SYSTEM hive was not left clean, and no log mends it: Windows may refuse to start from it";
+        installed.warnings.push(warning.into());
+    }
+    let menu = Menu::of(&system);
     bcd::new_store(&bcd::NewStore {
         firmware,
         loader_path: loader,
@@ -137,7 +149,7 @@ fn new_store(windows: &Windows, options: &Options, installed: &mut Installed) ->
         os_device: bcd::Device::Locate { element: bcd::code::SYSTEM_ROOT },
         loader_id: options.loader_id,
         resume_id: options.resume_id,
-        resume: exists(r"\Windows\System32\winresume.exe"),
+        resume: exists(&resume.unwrap_or_else(|| format!(r"{SYSTEM_ROOT}\system32\winresume.exe"))),
         memdiag: exists(r"\Windows\Boot\PCAT\memtest.exe"),
         template: template.as_ref(),
     })
@@ -272,7 +284,7 @@ mod tests {
         let installed = install_bios(&mut windows, &options()).unwrap();
         assert_eq!(installed.loader, r"\Windows\system32\winload.exe");
         assert_eq!(installed.files, 5);
-        assert_eq!(installed.warnings.len(), 1, "no template");
+        assert_eq!(installed.warnings.len(), 2, "no template, and an old bootmgr: {:?}", installed.warnings);
         let tree = windows.tree();
         for (path, content) in [
             (r"\bootmgr", &b"manager"[..]),

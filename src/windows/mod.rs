@@ -1,7 +1,6 @@
 //! Floor 3: a tree that is known to be an installation of Windows, and what is done to one.
 
 pub mod boot;
-pub mod security;
 
 use std::fmt;
 

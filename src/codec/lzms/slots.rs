@@ -10,6 +10,8 @@ pub(super) const OFFSETS: usize = 799;
 pub(super) struct Slots<const N: usize> {
     base: [u32; N],
     extra: [u8; N],
+    /// How many slots the format has.
+    count: usize,
 }
 
 /// Length slots: how many of them have 0, 1, 2, ... extra bits.
@@ -24,7 +26,7 @@ const LAST_EXTRA: u8 = 30;
 impl<const N: usize> Slots<N> {
     const fn new(runs: &[usize], slots: usize) -> Self {
         assert!(N.is_power_of_two() && slots <= N);
-        let mut table = Self { base: [0; N], extra: [LAST_EXTRA; N] };
+        let mut table = Self { base: [0; N], extra: [LAST_EXTRA; N], count: slots };
         let (mut slot, mut base, mut extra) = (0, 1, 0);
         while extra < runs.len() {
             let mut left = runs[extra];
@@ -58,7 +60,7 @@ impl<const N: usize> Slots<N> {
 
     /// How many slots it takes to express every value below `end`.
     pub(super) fn needed_below(&self, end: u32) -> usize {
-        self.base.partition_point(|&base| base < end)
+        self.base[..self.count].partition_point(|&base| base < end)
     }
 }
 
@@ -82,5 +84,8 @@ mod tests {
         assert_eq!(OFFSET.needed_below(2), 1);
         assert_eq!(OFFSET.needed_below(10), 9);
         assert_eq!(OFFSET.needed_below(14), 10);
+        assert_eq!(OFFSET.needed_below(0x65b_e4a5), OFFSETS - 1);
+        assert_eq!(OFFSET.needed_below(1 << 30), OFFSETS, "chunks longer than the last slot's base need no more");
+        assert_eq!(LENGTH.needed_below(u32::MAX), LENGTHS);
     }
 }

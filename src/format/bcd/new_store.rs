@@ -109,8 +109,17 @@ impl DataObject {
 impl Store {
     /// The OS loader that a BCD-Template names for a firmware, below a system root such as `\Windows`.
     pub fn loader_path(&self, firmware: Firmware, system_root: &str) -> Option<String> {
-        let loader = data().ok()?.object.iter().find(|object| object.name == "$osloader")?;
-        let relative = self.objects.get(&loader.template_id(firmware)?)?.text(code::APPLICATION_RELATIVE_PATH)?;
+        self.program("$osloader", firmware, system_root)
+    }
+
+    /// The program that resumes from hibernation, likewise.
+    pub fn resume_path(&self, firmware: Firmware, system_root: &str) -> Option<String> {
+        self.program("$resume", firmware, system_root)
+    }
+
+    fn program(&self, name: &str, firmware: Firmware, system_root: &str) -> Option<String> {
+        let object = data().ok()?.object.iter().find(|object| object.name == name)?;
+        let relative = self.objects.get(&object.template_id(firmware)?)?.text(code::APPLICATION_RELATIVE_PATH)?;
         Some(format!("{system_root}{relative}"))
     }
 }

@@ -2,53 +2,23 @@
 
 use std::collections::BTreeMap;
 
+use nanovhd::base::security::{Descriptor, Sid, mask};
+
 /// How many different security descriptors there are.
 pub(super) const DESCRIPTORS: u64 = 30;
 
 /// A self-relative security descriptor, the `number`th of its kind: all of Windows' usual entries, and one for a service.
 pub(super) fn descriptor(number: u32) -> Vec<u8> {
-    const SELF_RELATIVE_WITH_DACL: u16 = 0x8004;
-    const HEADER: u32 = 20;
-    const FULL: u32 = 0x001F_01FF;
-    const READ_AND_RUN: u32 = 0x0012_00A9;
-    let system = sid(&[18]);
-    let trusted_installer = sid(&[80, 956_008_885, 3_418_522_649, 1_831_038_044, 1_853_292_631, 2_271_478_464]);
-    let service = sid(&[80, 1000 + number, 2, 3, 4, 5]);
-    let entries = [
-        ace(FULL, &trusted_installer),
-        ace(READ_AND_RUN, &sid(&[32, 544])),
-        ace(READ_AND_RUN, &system),
-        ace(READ_AND_RUN, &sid(&[32, 545])),
-        ace(READ_AND_RUN, &service),
+    let service = [80, 1000 + number, 2, 3, 4, 5];
+    let allow = [
+        (Sid::TRUSTED_INSTALLER, mask::FULL, 0),
+        (Sid::ADMINISTRATORS, mask::READ_AND_RUN, 0),
+        (Sid::LOCAL_SYSTEM, mask::READ_AND_RUN, 0),
+        (Sid::USERS, mask::READ_AND_RUN, 0),
+        (Sid::nt(&service), mask::READ_AND_RUN, 0),
     ];
-    let acl_len = 8 + entries.iter().map(Vec::len).sum::<usize>();
-    let owner_at = HEADER + acl_len as u32;
-    let group_at = owner_at + trusted_installer.len() as u32;
-    let mut bytes = vec![1, 0];
-    bytes.extend(SELF_RELATIVE_WITH_DACL.to_le_bytes());
-    bytes.extend([owner_at, group_at, 0, HEADER].iter().flat_map(|at| at.to_le_bytes()));
-    bytes.extend([2, 0]);
-    bytes.extend([acl_len as u16, entries.len() as u16, 0].iter().flat_map(|field| field.to_le_bytes()));
-    bytes.extend(entries.iter().flatten());
-    bytes.extend(&trusted_installer);
-    bytes.extend(&trusted_installer);
-    bytes
-}
-
-/// An SID of the authority NT.
-fn sid(parts: &[u32]) -> Vec<u8> {
-    let mut bytes = vec![1, parts.len() as u8, 0, 0, 0, 0, 0, 5];
-    bytes.extend(parts.iter().flat_map(|part| part.to_le_bytes()));
-    bytes
-}
-
-/// An entry that allows `mask`.
-fn ace(mask: u32, sid: &[u8]) -> Vec<u8> {
-    let mut bytes = vec![0, 0];
-    bytes.extend((8 + sid.len() as u16).to_le_bytes());
-    bytes.extend(mask.to_le_bytes());
-    bytes.extend(sid);
-    bytes
+    let owner = Sid::TRUSTED_INSTALLER;
+    Descriptor { owner, group: owner, protected: false, allow: &allow }.to_bytes()
 }
 
 /// The 8.3 name of a file, unlike those of its folder that `taken` counts; `None` if it needs none.

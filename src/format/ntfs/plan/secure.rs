@@ -5,27 +5,10 @@ use std::sync::Arc;
 
 use super::census::{Census, blame};
 use crate::base::bytes::{u16_at, u32_at};
+use crate::base::security::{Descriptor, INHERIT, Sid, mask};
 use crate::error::{Error, Result};
 use crate::format::ntfs::ondisk::{FIRST_SECURITY_ID, SDS_ALIGN, SDS_BLOCK, SdsHeader};
 use crate::tree::{DescriptorId, Tree};
-
-/// `S-1-5-18`: SYSTEM.
-const SYSTEM: &[u8] = &[1, 1, 0, 0, 0, 0, 0, 5, 18, 0, 0, 0];
-/// `S-1-5-32-544`: Administrators.
-pub(in super::super) const ADMINISTRATORS: &[u8] = &[1, 2, 0, 0, 0, 0, 0, 5, 32, 0, 0, 0, 0x20, 2, 0, 0];
-/// `S-1-5-32-545`: Users.
-const USERS: &[u8] = &[1, 2, 0, 0, 0, 0, 0, 5, 32, 0, 0, 0, 0x21, 2, 0, 0];
-
-/// `FILE_GENERIC_READ`.
-const READ: u32 = 0x0012_0089;
-/// `FILE_GENERIC_READ | FILE_GENERIC_WRITE`.
-const READ_WRITE: u32 = 0x0012_019F;
-/// `FILE_GENERIC_READ | FILE_GENERIC_EXECUTE`.
-const READ_EXECUTE: u32 = 0x0012_00A9;
-/// `FILE_ALL_ACCESS`.
-const FULL: u32 = 0x001F_01FF;
-/// `OBJECT_INHERIT_ACE | CONTAINER_INHERIT_ACE`.
-const INHERIT: u8 = 3;
 
 /// Which descriptor has which id, and where it lies in `$SDS`.
 pub(in super::super) struct Secure {
@@ -51,7 +34,8 @@ impl Secure {
             system: [0; 2],
         };
         let mut known = HashMap::new();
-        secure.system = [read_only().into(), read_write().into()].map(|bytes| secure.add(&mut known, bytes));
+        secure.system =
+            [mask::READ, mask::READ_AND_WRITE].map(|mask| secure.add(&mut known, of_system_file(mask).into()));
         for rank in 0..census.len() as u32 {
             let node = tree.node(census.node(rank));
             match given(tree, node.descriptor) {
@@ -147,45 +131,21 @@ pub(in super::super) fn hash(descriptor: &[u8]) -> u32 {
     })
 }
 
-/// A self-relative descriptor of allowing entries.
-fn descriptor(owner: &[u8], group: &[u8], allowed: &[(&[u8], u32)], inherit: u8) -> Vec<u8> {
-    let acl_len = 8 + allowed.iter().map(|(sid, _)| 8 + sid.len()).sum::<usize>();
-    let owner_at = 20 + acl_len;
-    let mut out = vec![1, 0, 0x04, 0x80]; // DACL present, self-relative
-    for offset in [owner_at, owner_at + owner.len(), 0, 20] {
-        out.extend_from_slice(&(offset as u32).to_le_bytes());
-    }
-    out.extend_from_slice(&[2, 0, acl_len as u8, 0, allowed.len() as u8, 0, 0, 0]);
-    for (sid, mask) in allowed {
-        out.extend_from_slice(&[0, inherit, 8 + sid.len() as u8, 0]);
-        out.extend_from_slice(&mask.to_le_bytes());
-        out.extend_from_slice(sid);
-    }
-    out.extend_from_slice(owner);
-    out.extend_from_slice(group);
-    out
-}
-
-/// What Windows gives `$Boot` and its like.
-pub(in super::super) fn read_only() -> Vec<u8> {
-    descriptor(SYSTEM, ADMINISTRATORS, &[(SYSTEM, READ), (ADMINISTRATORS, READ)], 0)
-}
-
-/// What Windows gives `$Volume` and its like.
-pub(in super::super) fn read_write() -> Vec<u8> {
-    descriptor(SYSTEM, ADMINISTRATORS, &[(SYSTEM, READ_WRITE), (ADMINISTRATORS, READ_WRITE)], 0)
-}
-
-/// What Windows gives the reserved records, and `$Boot` with `READ`: a descriptor in the record itself.
-pub(in super::super) fn in_record(write: bool) -> Vec<u8> {
-    let mask = if write { READ_WRITE } else { READ };
-    descriptor(ADMINISTRATORS, ADMINISTRATORS, &[(SYSTEM, mask), (ADMINISTRATORS, mask)], 0)
+/// What Windows gives system files: administrators and the system may do what `mask` says.
+pub(in super::super) fn of_system_file(mask: u32) -> Vec<u8> {
+    let allow = [Sid::LOCAL_SYSTEM, Sid::ADMINISTRATORS].map(|sid| (sid, mask, 0));
+    let (owner, group) = (Sid::ADMINISTRATORS, Sid::ADMINISTRATORS);
+    Descriptor { owner, group, protected: false, allow: &allow }.to_bytes()
 }
 
 fn default(directory: bool) -> Vec<u8> {
     let inherit = if directory { INHERIT } else { 0 };
-    let allowed = [(SYSTEM, FULL), (ADMINISTRATORS, FULL), (USERS, READ_EXECUTE)];
-    descriptor(ADMINISTRATORS, SYSTEM, &allowed, inherit)
+    let allow = [
+        (Sid::LOCAL_SYSTEM, mask::FULL, inherit),
+        (Sid::ADMINISTRATORS, mask::FULL, inherit),
+        (Sid::USERS, mask::READ_AND_RUN, inherit),
+    ];
+    Descriptor { owner: Sid::ADMINISTRATORS, group: Sid::LOCAL_SYSTEM, protected: false, allow: &allow }.to_bytes()
 }
 
 /// Refuses what is no self-relative security descriptor, on which Windows would report damage.
@@ -242,23 +202,16 @@ mod tests {
     use super::*;
     use crate::tree::{Node, Times};
 
+    /// Hashes that Windows 10 wrote for the descriptors that it gives to system files.
     #[test]
     fn writes_what_windows_writes() {
-        // Id 0x100 of a volume formatted by Windows 10.
-        #[rustfmt::skip]
-        let windows = [
-            0x01, 0, 0x04, 0x80, 0x48, 0, 0, 0, 0x54, 0, 0, 0, 0, 0, 0, 0, 0x14, 0, 0, 0, 2, 0, 0x34, 0, 2, 0, 0, 0,
-            0, 0, 0x14, 0, 0x89, 0, 0x12, 0, 1, 1, 0, 0, 0, 0, 0, 5, 0x12, 0, 0, 0,
-            0, 0, 0x18, 0, 0x89, 0, 0x12, 0, 1, 2, 0, 0, 0, 0, 0, 5, 0x20, 0, 0, 0, 0x20, 2, 0, 0,
-            1, 1, 0, 0, 0, 0, 0, 5, 0x12, 0, 0, 0, 1, 2, 0, 0, 0, 0, 0, 5, 0x20, 0, 0, 0, 0x20, 2, 0, 0,
-        ];
-        assert_eq!(read_only(), windows);
-        assert_eq!(hash(&windows), 0x32FE_C6CB);
+        assert_eq!(hash(&of_system_file(mask::READ)), 0xF803_12F0);
+        assert_eq!(hash(&of_system_file(mask::READ_AND_WRITE)), 0x00B3_2451);
     }
 
     #[test]
     fn its_own_descriptors_are_sound() {
-        for bytes in [read_only(), read_write(), in_record(true), in_record(false), default(true), default(false)] {
+        for bytes in [of_system_file(mask::READ), default(true), default(false)] {
             check(&bytes).unwrap();
             for len in 0..bytes.len() {
                 assert!(check(&bytes[..len]).is_err(), "cut to {len}");

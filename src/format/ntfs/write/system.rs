@@ -6,6 +6,7 @@ use super::files::FileWriter;
 use super::index::{self, Entries, Fixed};
 use super::record::{AsBytesLe, Head, Outside, RecordWriter, Title};
 use super::{PIECE, Writer};
+use crate::base::security::{Sid, mask};
 use crate::base::upcase;
 use crate::error::Result;
 use crate::format::ntfs::boot;
@@ -14,7 +15,7 @@ use crate::format::ntfs::ondisk::{
 };
 use crate::format::ntfs::plan::census::SYSTEM_NAMES;
 use crate::format::ntfs::plan::index::{LARGE_ROOT_LEN, entry_len};
-use crate::format::ntfs::plan::secure::{ADMINISTRATORS, in_record};
+use crate::format::ntfs::plan::secure::of_system_file;
 use crate::format::ntfs::plan::views::View;
 use crate::format::ntfs::plan::{DEFINITIONS_LEN, Extent};
 use crate::tree::attributes::{HIDDEN, SYSTEM};
@@ -277,7 +278,8 @@ impl Writer<'_> {
         if let Some(system) = system {
             builder.resident(kind::FILE_NAME, &[], &system.name_value());
         }
-        builder.resident(kind::SECURITY_DESCRIPTOR, &[], &in_record(write));
+        let mask = if write { mask::READ_AND_WRITE } else { mask::READ };
+        builder.resident(kind::SECURITY_DESCRIPTOR, &[], &of_system_file(mask));
     }
 
     fn system_information(&self, attributes: u32, security: u32) -> StandardInformation {
@@ -469,8 +471,9 @@ impl Writer<'_> {
     /// Quotas are off, and Administrators have none: what Windows writes into every volume.
     fn quota_views(&self) -> [Filled<'_>; 2] {
         const ADMINISTRATORS_ID: u32 = 0x100;
+        let administrators = Sid::ADMINISTRATORS.to_bytes();
         let mut owners = Vec::new();
-        index::push_view(&mut owners, ADMINISTRATORS, &ADMINISTRATORS_ID.to_le_bytes(), 40);
+        index::push_view(&mut owners, &administrators, &ADMINISTRATORS_ID.to_le_bytes(), 40);
         let mut limits = Vec::new();
         limits.extend_from_slice(&[2, 0, 0, 0, 1, 0, 0, 0]); // version, "default limits"
         for value in [0, self.plan.options.created.0, u64::MAX, u64::MAX, 0] {
@@ -478,7 +481,7 @@ impl Writer<'_> {
         }
         let mut quotas = Vec::new();
         index::push_view(&mut quotas, &1u32.to_le_bytes(), &limits, 72);
-        index::push_view(&mut quotas, &ADMINISTRATORS_ID.to_le_bytes(), &[&limits, ADMINISTRATORS].concat(), 88);
+        index::push_view(&mut quotas, &ADMINISTRATORS_ID.to_le_bytes(), &[&limits[..], &administrators].concat(), 88);
         [
             Filled { name: O, order: collation::SID, view: None, entries: owners },
             Filled { name: Q, order: collation::ULONG, view: None, entries: quotas },
