@@ -12,7 +12,9 @@
 //! * every blob id lies in a store of this tree.
 
 use std::collections::{HashMap, HashSet};
+use std::fmt::Write;
 use std::num::NonZeroUsize;
+use std::ops::ControlFlow;
 use std::sync::Arc;
 
 use crate::base::{FileTime, Name, upcase};
@@ -504,24 +506,35 @@ impl Tree {
         })
     }
 
-    /// The paths of the nodes that `wanted` picks, each with a leading `\`, hard links included; at most `limit` of them.
+    /// Shows every link below the root with its path, which has a leading `\`, parents before their children, until `visit` breaks off.
+    pub fn visit(&self, mut visit: impl FnMut(&str, &Link) -> ControlFlow<()>) {
+        // One path that grows and shrinks on the way: holding one for each directory would let a deep tree take gigabytes.
+        let mut path = String::new();
+        let mut open: Vec<(NodeId, usize)> = vec![(self.root(), 0)];
+        for (directory, link) in self.walk() {
+            while open.pop_if(|(id, _)| *id != directory).is_some() {} // directories that are done with
+            path.truncate(open.last().map_or(0, |(_, len)| *len));
+            let _ = write!(path, "\\{}", link.name);
+            if visit(&path, link).is_break() {
+                return;
+            }
+            if self.node(link.node).is_directory() {
+                open.push((link.node, path.len()));
+            }
+        }
+    }
+
+    /// The paths of the nodes that `wanted` picks, hard links included; at most `limit` of them.
     ///
     /// Costs a walk over the tree: it is for messages.
     pub fn paths(&self, limit: usize, mut wanted: impl FnMut(NodeId, &Node) -> bool) -> Vec<String> {
         let mut paths = Vec::new();
-        let mut prefixes: HashMap<NodeId, String> = HashMap::from([(self.root(), String::new())]);
-        for (directory, link) in self.walk() {
-            if paths.len() == limit {
-                break;
-            }
-            let path = format!("{}\\{}", prefixes.get(&directory).map_or("", String::as_str), link.name);
+        self.visit(|path, link| {
             if wanted(link.node, self.node(link.node)) {
-                paths.push(path.clone());
+                paths.push(path.to_owned());
             }
-            if self.node(link.node).is_directory() {
-                prefixes.insert(link.node, path);
-            }
-        }
+            if paths.len() < limit { ControlFlow::Continue(()) } else { ControlFlow::Break(()) }
+        });
         paths
     }
 

@@ -1,5 +1,7 @@
 //! `nanovhd inspect`.
 
+use std::ops::ControlFlow;
+
 use serde::Serialize;
 
 use super::args::Inspect;
@@ -78,15 +80,10 @@ pub(super) fn check_integrity(wim: &Wim, env: &Env<'_>) -> Result<()> {
 
 fn files(tree: &Tree) -> Vec<File> {
     let mut files = Vec::new();
-    let mut prefixes = std::collections::HashMap::from([(tree.root(), String::new())]);
-    for (directory, link) in tree.walk() {
-        let path = format!("{}\\{}", prefixes.get(&directory).map_or("", String::as_str), link.name);
-        let node = tree.node(link.node);
-        if node.is_directory() {
-            prefixes.insert(link.node, path.clone());
-        }
-        files.push(file(path, link.short.as_ref().map(ToString::to_string), node));
-    }
+    tree.visit(|path, link| {
+        files.push(file(path.to_owned(), link.short.as_ref().map(ToString::to_string), tree.node(link.node)));
+        ControlFlow::Continue(())
+    });
     files
 }
 

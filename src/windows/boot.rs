@@ -8,7 +8,7 @@ use serde::Serialize;
 use uuid::Uuid;
 
 use super::{Machine, SYSTEM_ROOT, Windows};
-use crate::base::{FileTime, Name};
+use crate::base::{FileTime, Name, upcase};
 use crate::error::{Context, Error, Kind, Result};
 use crate::format::bcd;
 use crate::format::hive::{Hive, Recovery};
@@ -225,19 +225,28 @@ fn copy_directory(windows: &mut Windows, source: NodeId, target: NodeId, except:
     let mut files = 0;
     let mut work = vec![(source, target)];
     while let Some((from, to)) = work.pop() {
-        for link in windows.tree.node(from).children().to_vec() {
-            let skipped =
-                from == source && except.iter().any(|name| crate::base::upcase::same(name, link.name.units()));
-            if skipped {
-                continue;
-            }
-            if windows.tree.node(link.node).is_directory() {
+        let mut links = windows.tree.node(from).children().to_vec();
+        links.retain(|link| from != source || !except.iter().any(|name| upcase::same(name, link.name.units())));
+        let fresh = windows.tree.node(to).children().is_empty();
+        let mut copies = Vec::new();
+        for link in links {
+            let is_directory = windows.tree.node(link.node).is_directory();
+            files += usize::from(!is_directory);
+            if fresh {
+                let node = windows.tree.add_node(windows.tree.node(link.node).copy())?;
+                copies.push(Link { name: link.name, short: None, node });
+                if is_directory {
+                    work.push((link.node, node));
+                }
+            } else if is_directory {
                 let below = ensure_child(windows, to, link.name, link.node)?;
                 work.push((link.node, below));
             } else {
                 put(windows, to, link.name, windows.tree.node(link.node).copy())?;
-                files += 1;
             }
+        }
+        if fresh {
+            windows.tree.set_children(to, copies)?; // at once: one by one takes quadratic time
         }
     }
     Ok(files)
