@@ -187,7 +187,8 @@ impl Resource {
 
     /// What the chunks `range` unpack to.
     pub(super) fn unpacked(&self, range: &Range<u64>) -> Range<u64> {
-        range.start * self.chunk_size()..(range.end * self.chunk_size()).min(self.size)
+        let at = |chunk: u64| chunk.saturating_mul(self.chunk_size()).min(self.size);
+        at(range.start)..at(range.end)
     }
 
     fn entry_size(&self) -> u64 {
@@ -220,9 +221,8 @@ impl Resource {
         let first = self.table_len();
         bounds.clear();
         match self.coding {
-            Coding::Plain => {
-                bounds.extend((range.start..=range.end).map(|chunk| (chunk * self.chunk_size()).min(self.size)))
-            }
+            Coding::Plain => bounds
+                .extend((range.start..=range.end).map(|chunk| chunk.saturating_mul(self.chunk_size()).min(self.size))),
             Coding::Chunked(_) => {
                 let wide = self.entry_size() == 8;
                 let entries = (0..).map_while(|index: usize| {

@@ -27,7 +27,7 @@ const PIECE: u64 = 256 << 10;
 /// Up to how many unneeded bytes between two small resources are read along with them.
 const GAP: u64 = 32 << 10;
 /// How many bytes are read at once for small resources.
-const SPAN: u64 = 1 << 20;
+const SPAN: u64 = 4 * PIECE;
 /// How many bytes may lie in a flow, waiting for their turn.
 const PARKED: usize = 4 << 20;
 /// How many bytes the buffers of all workers may take for unpacked chunks, unless one alone takes more. A chunk has at most
@@ -347,20 +347,22 @@ impl Dispenser<'_> {
         !piece.stretches.is_empty()
     }
 
-    /// Small resources that lie close together.
+    /// Small resources that lie close together. They and the gaps between them take at most [`SPAN`] bytes; the first one alone
+    /// stays below that, since a resource takes no more bytes than it unpacks to and a table of its chunks.
     fn take_small(&mut self, piece: &mut Piece) {
-        let mut unpacked = 0;
+        let mut unpacked = 0u64;
         while let (Some(blob), None) = (self.blob(self.next), &self.carry) {
             let resource = *self.store.resource_of(blob);
             let end = resource.offset + resource.stored;
-            unpacked += resource.size;
+            unpacked = unpacked.saturating_add(resource.size);
             if resource.is_solid() || unpacked > PIECE {
                 return;
             }
             match (&mut piece.span, piece.stretches.first()) {
                 (Some(span), Some(first)) => {
                     let same_part = self.store.resources[first.resource as usize].part == resource.part;
-                    let near = (span.end..=span.end + GAP).contains(&resource.offset) && end - span.start <= SPAN;
+                    let near = (span.end..=span.end.saturating_add(GAP)).contains(&resource.offset)
+                        && end - span.start <= SPAN;
                     if !same_part || !near {
                         return;
                     }
