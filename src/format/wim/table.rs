@@ -334,6 +334,7 @@ impl Reading {
             blobs: self.entries.iter().map(|entry| entry.blob).collect(),
             by_hash,
             last_chunk: Mutex::default(),
+            landmarks: Mutex::default(),
         };
         Table { store, metadata: metadata.into_iter().map(|(_, id)| id).collect(), warnings }
     }
