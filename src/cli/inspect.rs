@@ -112,11 +112,11 @@ fn print(report: &Report<'_>, env: &mut Env<'_>) -> Result<()> {
     output::line(
         out,
         format_args!(
-            "{}, {}, {} image(s), {} part(s), GUID {}",
+            "{}, {}, {}, {}, GUID {}",
             output::bytes(wim.bytes),
             wim.compression,
-            report.images.len(),
-            wim.parts,
+            output::count(wim.image_count as usize, "image"),
+            output::count(wim.parts, "part"),
             wim.guid
         ),
     )?;

@@ -53,6 +53,11 @@ impl Failure {
     }
 }
 
+/// A number of things: `1 image`, `2 images`.
+pub(super) fn count(number: usize, noun: &str) -> String {
+    format!("{number} {noun}{}", if number == 1 { "" } else { "s" })
+}
+
 /// A number of bytes as people read it: `4 GiB`, `97.3 MiB`, `512 bytes`.
 pub(super) fn bytes(count: u64) -> String {
     const UNITS: [&str; 5] = ["KiB", "MiB", "GiB", "TiB", "PiB"];

@@ -59,17 +59,18 @@ pub fn open_wim(path: &Path, parts: Option<&str>) -> Result<Wim> {
     if let Some(pattern) = parts {
         files.extend(matching(pattern)?);
     }
+    let mut seen = vec![same_file(&files[0])];
     let mut found = vec![first];
     for file in &files[1..] {
         let part = open(file)?;
-        if part.1.guid == found[0].1.guid {
-            found.push(part);
-        } else {
+        if part.1.guid != found[0].1.guid {
             tracing::info!("{} belongs to another WIM", file.display());
+        } else if !seen.contains(&same_file(file)) {
+            seen.push(same_file(file));
+            found.push(part);
         }
     }
     found.sort_by_key(|(_, id)| id.part);
-    found.dedup_by_key(|(_, id)| id.part); // one file, named by two patterns
     Wim::open(found.into_iter().map(|(reader, _)| reader).collect()).context(|| path.display())
 }
 
@@ -77,6 +78,11 @@ fn open(path: &Path) -> Result<(Arc<dyn ReadAt>, PartId)> {
     let reader: Arc<dyn ReadAt> = Arc::new(InputFile::open(path)?);
     let id = PartId::read(&reader).context(|| path.display())?;
     Ok((reader, id))
+}
+
+/// A path by which to tell whether two names are of one file.
+fn same_file(path: &Path) -> PathBuf {
+    path.canonicalize().unwrap_or_else(|_| path.to_owned())
 }
 
 /// The files that a pattern names, sorted.

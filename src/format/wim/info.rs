@@ -2,9 +2,9 @@
 
 use serde::Serialize;
 
+use super::Wim;
 use super::ondisk::{VERSION_SOLID, header_flags};
 use super::resource::Compression;
-use super::{ImageInfo, Wim};
 
 /// A WIM as `inspect` shows it.
 #[derive(Debug, Clone, Serialize)]
@@ -33,10 +33,8 @@ pub struct Summary {
     pub integrity: bool,
     /// Whether absolute link targets were made relative to the image.
     pub links_fixed: bool,
-    /// The images.
-    pub images: Vec<ImageInfo>,
-    /// What is odd about it.
-    pub warnings: Vec<String>,
+    /// How many images the header counts.
+    pub image_count: u32,
 }
 
 impl Wim {
@@ -51,14 +49,18 @@ impl Wim {
             chunk_size: codec.map_or(0, |codec| codec.chunk_size() as u32),
             solid: header.version.get() == VERSION_SOLID,
             parts: self.parts.len(),
-            bytes: self.parts.iter().map(|part| part.reader.len()).sum(),
+            bytes: sum(self.parts.iter().map(|part| part.reader.len())),
             blobs: self.store.by_hash.len(),
-            unpacked_bytes: self.store.by_hash.iter().map(|index| self.store.blobs[*index as usize].len).sum(),
+            unpacked_bytes: sum(self.store.by_hash.iter().map(|index| self.store.blobs[*index as usize].len)),
             boot_index: Some(header.boot_index.get()).filter(|index| (1..=header.images.get()).contains(index)),
             integrity: self.parts.iter().all(|part| part.header.integrity.size.get() != 0),
             links_fixed: header.flags.get() & header_flags::RP_FIX != 0,
-            images: self.images.clone(),
-            warnings: self.warnings.clone(),
+            image_count: header.images.get(),
         }
     }
+}
+
+/// Hostile lengths may add up to more than there can be.
+fn sum(lengths: impl Iterator<Item = u64>) -> u64 {
+    lengths.fold(0, u64::saturating_add)
 }

@@ -17,8 +17,14 @@ use crate::tree::{
     StoreId, Stream, Times, Tree, attributes,
 };
 
-/// As deep as a path of 32,767 units can go.
-const DEPTH_LIMIT: u32 = 16_384;
+/// How many UTF-16 units a path may have, each name with a separator before it: the limit of Windows. A deeper tree than that
+/// allows has no use either.
+const PATH_LIMIT: usize = 32_767;
+/// The bit of a reparse tag that says that no GUID comes before the data (MS-FSCC 2.1.2.1).
+const MICROSOFT_TAG: u32 = 0x8000_0000;
+/// Reparse tags whose data is empty: sockets, FIFOs and devices of the Windows Subsystem for Linux (MS-FSCC 2.1.2.1:
+/// `IO_REPARSE_TAG_AF_UNIX`, `_LX_FIFO`, `_LX_CHR`, `_LX_BLK`).
+const NO_DATA_TAGS: [u32; 4] = [0x8000_0023, 0x8000_0024, 0x8000_0025, 0x8000_0026];
 /// The SHA-1 of no bytes; dentries have zeros instead, as a rule.
 const SHA1_OF_NOTHING: [u8; 20] = [
     0xda, 0x39, 0xa3, 0xee, 0x5e, 0x6b, 0x4b, 0x0d, 0x32, 0x55, 0xbf, 0xef, 0x95, 0x60, 0x18, 0x90, 0xaf, 0xd8, 0x07,
@@ -49,6 +55,10 @@ pub struct Notes {
     pub unix_metadata: u64,
     /// Tagged items that nobody has documented; they were left out.
     pub unknown_items: u64,
+    /// Files with a tagged item that ends outside of its dentry; it was left out, with all that may follow it.
+    pub broken_items: u64,
+    /// Files that are marked as reparse points but have no reparse data; they are no reparse points now.
+    pub empty_reparse_points: u64,
 }
 
 impl Notes {
@@ -61,6 +71,11 @@ impl Notes {
             (self.lost_streams, "unnamed streams that no file can have were left out"),
             (self.unix_metadata, "files have Unix metadata, which was left out"),
             (self.unknown_items, "metadata items of unknown kinds were left out"),
+            (self.broken_items, "files have metadata items that end outside of their dentries, which were left out"),
+            (
+                self.empty_reparse_points,
+                "files are reparse points without reparse data and are plain files or directories now",
+            ),
         ];
         notes.iter().filter(|(count, _)| *count > 0).map(|(count, what)| format!("{count} {what}")).collect()
     }
@@ -202,13 +217,14 @@ struct Pending {
     /// Of the directory itself, for messages; shared by its children.
     path: Arc<Path>,
     children_at: u64,
-    depth: u32,
 }
 
 /// A directory's name, and that of the one that it is in.
 struct Path {
     parent: Option<Arc<Path>>,
     name: Name,
+    /// UTF-16 units of the whole path, with a separator before each name.
+    units: usize,
 }
 
 impl Path {
@@ -263,8 +279,8 @@ impl Builder<'_> {
 
     /// Reads all directories below the root, depth first.
     fn directories(&mut self, root_children: u64) -> Result<()> {
-        let path = Arc::new(Path { parent: None, name: Name::default() });
-        let mut pending = vec![Pending { node: self.tree.root(), path, children_at: root_children, depth: 0 }];
+        let path = Arc::new(Path { parent: None, name: Name::default(), units: 0 });
+        let mut pending = vec![Pending { node: self.tree.root(), path, children_at: root_children }];
         while let Some(directory) = pending.pop() {
             let first = pending.len();
             let links = self.directory(&directory, &mut pending)?;
@@ -294,16 +310,19 @@ impl Builder<'_> {
                 return Err(overlap(start).context(path.with(&Name::default())));
             }
             at = entry.end;
+            let units = path.units + 1 + entry.name.len();
+            if units > PATH_LIMIT {
+                return Err(Error::corrupt("WIM metadata: length of a path")
+                    .at(entry.at)
+                    .found(units)
+                    .allowed(format_args!("{PATH_LIMIT} UTF-16 units")));
+            }
             let node = self.file(&entry).context(|| path.with(&entry.name))?;
             if self.tree.node(node).is_directory() {
-                if directory.depth >= DEPTH_LIMIT {
-                    return Err(Error::corrupt("WIM metadata: depth of directories").at(entry.at).allowed(DEPTH_LIMIT));
-                }
                 pending.push(Pending {
                     node,
-                    path: Arc::new(Path { parent: Some(Arc::clone(path)), name: entry.name.clone() }),
+                    path: Arc::new(Path { parent: Some(Arc::clone(path)), name: entry.name.clone(), units }),
                     children_at: entry.dentry.subdir_offset.get(),
-                    depth: directory.depth + 1,
                 });
             }
             links.push(Link { name: entry.name, short: entry.short, node });
@@ -414,7 +433,11 @@ impl Builder<'_> {
         }
         if wants_reparse {
             let data = self.content(&reparse.unwrap_or_default())?;
-            node.reparse = Some(Reparse { tag: entry.dentry.link_or_reparse.get() as u32, data });
+            node.reparse = reparse_point(entry, data)?;
+            if node.reparse.is_none() {
+                node.attributes &= !attributes::REPARSE_POINT;
+                self.notes.empty_reparse_points += 1;
+            }
         }
         if !node.is_directory() {
             let content = self.content(&main.unwrap_or_default())?;
@@ -450,7 +473,14 @@ impl Builder<'_> {
         // What is no item at the end is padding.
         while let Ok((head, data)) = TaggedItem::read_from_prefix(rest) {
             let len = head.length.get() as usize;
-            let Some(item) = data.get(..len).filter(|_| head.tag.get() != 0) else { break };
+            if head.tag.get() == 0 {
+                break;
+            }
+            let Some(item) = data.get(..len) else {
+                // wimlib passes over such bytes; so it may be that nobody ever noticed that a writer leaves them there.
+                self.notes.broken_items += 1;
+                break;
+            };
             match head.tag.get() {
                 tags::OBJECT_ID if matches!(len, 16 | 64) => node.object_id = Some(item.into()),
                 tags::EXTENDED_ATTRIBUTES => node.extended = extended(item).map_err(|e| e.at(entry.at))?,
@@ -462,6 +492,24 @@ impl Builder<'_> {
         self.notes.unix_metadata += u64::from(has_unix);
         Ok(())
     }
+}
+
+/// What the data of a reparse point makes of an entry, if it makes anything of it.
+fn reparse_point(entry: &Entry<'_>, data: Content) -> Result<Option<Reparse>> {
+    let tag = entry.dentry.link_or_reparse.get() as u32;
+    let wrong = |what: &str| Error::corrupt(format_args!("WIM metadata: reparse point: {what}")).at(entry.at);
+    if data.is_empty() {
+        return Ok(NO_DATA_TAGS.contains(&tag).then_some(Reparse { tag, data }));
+    }
+    if tag == 0 {
+        return Err(wrong("tag").found(0).allowed("any but 0, which is reserved"));
+    }
+    if tag & MICROSOFT_TAG == 0 && data.len() < 16 {
+        return Err(wrong("length of the data of a tag that is not Microsoft's")
+            .found(data.len())
+            .allowed("at least 16 bytes, for its GUID"));
+    }
+    Ok(Some(Reparse { tag, data }))
 }
 
 fn overlap(at: u64) -> Error {

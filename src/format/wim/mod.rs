@@ -19,7 +19,8 @@
 //! The layout is documented by Microsoft ("Windows Imaging File Format", 2007) and, with all that came later, by wimlib's
 //! comments. What real files do:
 //! * the XML may be missing or odd: images are counted by the header and numbered by the blob table;
-//! * metadata resources with no references are leftovers (boot.wim of the Windows AIK);
+//! * metadata resources with no references are leftovers (boot.wim of the Windows AIK); those that are left have to be as many as
+//!   the header counts images, or else the WIM is refused, as each image would answer to another's index;
 //! * one hard link group may hold different files (install.wim of Windows 7), so that members are compared by SHA-1;
 //! * a main stream is named by its dentry or, beside others, by a stream entry without a name; which unnamed stream is the
 //!   reparse point's follows from the order;
@@ -71,6 +72,9 @@ pub struct Wim {
     parts: Vec<Part>,
     store: Arc<Store>,
     images: Vec<ImageInfo>,
+    /// Whether the XML leaves no doubt which image it describes where.
+    orderly: bool,
+    /// One for each image.
     metadata: Vec<BlobId>,
     warnings: Vec<String>,
 }
@@ -104,11 +108,19 @@ impl Wim {
         }
         let table = table::read(&parts)?;
         warnings.extend(table.warnings);
-        let images = number_images(named, count as usize, &mut warnings);
-        if table.metadata.len() > images.len() {
-            warnings.push(format!("{} metadata resources more than images", table.metadata.len() - images.len()));
+        // Images are told apart by the order of their metadata resources alone: one more or less, and another image would
+        // answer to an index.
+        if table.metadata.len() != count as usize {
+            return Err(Error::corrupt("WIM blob table: number of metadata resources that images use")
+                .found(table.metadata.len())
+                .allowed(format_args!("{count}, the number of images in the header"))
+                .hint("the file is damaged: fetch it again"));
         }
-        Ok(Self { parts, store: Arc::new(table.store), images, metadata: table.metadata, warnings })
+        let (images, orderly) = number_images(named, count as usize);
+        if !orderly {
+            warnings.push("the XML does not describe each image once, in order".into());
+        }
+        Ok(Self { parts, store: Arc::new(table.store), images, orderly, metadata: table.metadata, warnings })
     }
 
     /// What is odd about the WIM, but no obstacle.
@@ -132,11 +144,19 @@ impl Wim {
     }
 
     /// The index of the image that `wanted` names: by its index from 1, or else by its name, display name, edition id or flags,
-    /// ignoring case: first the whole of it, then a part that occurs in one image only.
+    /// ignoring case: first the whole of it, then a part that occurs in one image only. Where the XML does not describe each
+    /// image once, in order, its names are no guide, and only an index will do.
     pub fn select(&self, wanted: &str) -> Result<usize> {
         let wanted = wanted.trim();
         if let Some(index) = wanted.parse().ok().filter(|index| (1..=self.images.len()).contains(index)) {
             return Ok(index);
+        }
+        if !self.orderly {
+            return Err(Error::corrupt(format_args!(
+                "WIM: the XML does not describe each image once, in order, so that no name tells which image \"{wanted}\" is"
+            ))
+            .allowed(format_args!("an index from 1 to {}", self.images.len()))
+            .hint("choose the image by its index"));
         }
         let folded = wanted.to_lowercase();
         let matching = |matches: &dyn Fn(&str) -> bool| -> Vec<usize> {
@@ -172,10 +192,7 @@ impl Wim {
         if !(1..=self.images.len()).contains(&index) {
             return Err(self.no_such_image(format_args!("no image {index}")));
         }
-        let blob = *self.metadata.get(index - 1).ok_or_else(|| {
-            Error::corrupt(format_args!("image {index} has no metadata resource"))
-                .hint("the WIM lost this image; try another one")
-        })?;
+        let blob = self.metadata[index - 1];
         let size = self.store.blobs[blob.0 as usize].len;
         if size > METADATA_LIMIT {
             return Err(Error::unsupported("WIM: size of a metadata resource").found(size).allowed(METADATA_LIMIT));
@@ -196,14 +213,15 @@ impl Wim {
     }
 }
 
-/// One entry for each image that the header counts, by INDEX; by place where no other has that INDEX.
-fn number_images(named: Option<Vec<ImageInfo>>, count: usize, warnings: &mut Vec<String>) -> Vec<ImageInfo> {
+/// One entry for each image that the header counts, by INDEX; by place where no other has that INDEX. Also whether the XML
+/// describes each image once, in order, or none.
+fn number_images(named: Option<Vec<ImageInfo>>, count: usize) -> (Vec<ImageInfo>, bool) {
     let mut images: Vec<Option<ImageInfo>> = (0..count).map(|_| None).collect();
-    let mut odd = named.as_ref().is_some_and(|named| named.len() != count);
+    let mut orderly = named.as_ref().is_none_or(|named| named.len() == count);
     let mut unplaced = Vec::new();
     for (place, info) in named.into_iter().flatten().enumerate() {
         let wanted = info.index.wrapping_sub(1);
-        odd |= wanted != place;
+        orderly &= wanted == place;
         match images.get_mut(wanted) {
             Some(free @ None) => *free = Some(info),
             _ => unplaced.push((place, info)),
@@ -214,11 +232,8 @@ fn number_images(named: Option<Vec<ImageInfo>>, count: usize, warnings: &mut Vec
             *free = Some(info);
         }
     }
-    if odd {
-        warnings.push("the XML does not describe each image once, in order".into());
-    }
     let number = |(index, info): (usize, Option<ImageInfo>)| ImageInfo { index, ..info.unwrap_or_default() };
-    (1..).zip(images).map(number).collect()
+    ((1..).zip(images).map(number).collect(), orderly)
 }
 
 #[cfg(test)]

@@ -85,6 +85,14 @@ pub(super) enum Coding {
     Solid(Codec),
 }
 
+/// Where every [`STRIDE`]th chunk of a solid resource starts, from the second such chunk on. Its table has lengths, not offsets,
+/// and need not be added up from its start for every chunk that is read.
+#[derive(Default)]
+pub(super) struct Landmarks(Vec<u64>);
+
+/// So many entries of a solid resource's table are read at once (16 KiB). Landmarks take 8 bytes for each of these pieces.
+const STRIDE: u64 = 4096;
+
 /// The imagined chunks of plain resources.
 const PLAIN: Codec = Codec { compression: Compression::None, order: 16 };
 
@@ -138,8 +146,9 @@ impl Resource {
     }
 
     /// What holds for every resource: it lies in the file, and its chunks, none of them empty nor larger than what it unpacks
-    /// to, fit beside their table. So nothing that is computed from its fields overflows or exceeds the input by more than
-    /// the compression can.
+    /// to, fit beside their table. So the resource's end, the length of its table and the offset of any chunk in the file do not
+    /// overflow. What it unpacks to is bounded by a chunk for each byte of the file only: the end of its last chunk may lie beyond
+    /// 2^64, and the sizes of several resources may add up to more than that, so that both are computed with saturation.
     fn check(self, file: u64) -> Result<Self> {
         let wrong = |what: &str| Error::corrupt(format_args!("WIM: {what} of a resource")).at(self.offset);
         if self.offset.checked_add(self.stored).is_none_or(|end| end > file) {
@@ -187,7 +196,8 @@ impl Resource {
 
     /// What the chunks `range` unpack to.
     pub(super) fn unpacked(&self, range: &Range<u64>) -> Range<u64> {
-        range.start * self.chunk_size()..(range.end * self.chunk_size()).min(self.size)
+        let at = |chunk: u64| chunk.saturating_mul(self.chunk_size()).min(self.size);
+        at(range.start)..at(range.end)
     }
 
     fn entry_size(&self) -> u64 {
@@ -202,6 +212,30 @@ impl Resource {
         }
     }
 
+    /// The landmarks of a solid resource; none for any other, and for those with few chunks.
+    pub(super) fn landmarks(&self, reader: &dyn ReadAt) -> Result<Landmarks> {
+        let mut landmarks = Landmarks::default();
+        if !self.is_solid() {
+            return Ok(landmarks);
+        }
+        let (mut at, mut end) = (self.offset + size_of::<SolidHeader>() as u64, self.table_len());
+        let mut buffer = vec![0; STRIDE as usize * 4];
+        for _ in 1..self.chunks().div_ceil(STRIDE) {
+            reader.read_at(at, &mut buffer)?;
+            let lengths = (0..STRIDE as usize).map_while(|index| u32_at(&buffer, index * 4));
+            end = lengths.fold(end, |end, length| end.saturating_add(u64::from(length)));
+            if end > self.stored {
+                return Err(Error::corrupt("WIM: table of a solid resource: end of a chunk")
+                    .at(at)
+                    .found(end)
+                    .allowed(self.stored));
+            }
+            landmarks.0.push(end);
+            at += buffer.len() as u64;
+        }
+        Ok(landmarks)
+    }
+
     /// The bytes of the chunk table, from the start of the resource, that say where the chunks `range` lie.
     pub(super) fn table(&self, range: &Range<u64>) -> Range<u64> {
         match self.coding {
@@ -210,19 +244,27 @@ impl Resource {
                 let entry = self.entry_size();
                 range.start.saturating_sub(1) * entry..range.end.min(self.chunks() - 1) * entry
             }
-            Coding::Solid(_) => size_of::<SolidHeader>() as u64..self.table_len(),
+            Coding::Solid(_) => {
+                let entry = |chunk: u64| size_of::<SolidHeader>() as u64 + chunk * 4;
+                entry(range.start - range.start % STRIDE)..entry(range.end)
+            }
         }
     }
 
     /// Where the chunks `range` start, and where the last one ends, from the start of the resource; `table` is what
     /// [`Resource::table`] names. Each chunk has at least one byte and no more than it unpacks to.
-    pub(super) fn bounds(&self, range: &Range<u64>, table: &[u8], bounds: &mut Vec<u64>) -> Result<()> {
+    pub(super) fn bounds(
+        &self,
+        range: &Range<u64>,
+        table: &[u8],
+        landmarks: &Landmarks,
+        bounds: &mut Vec<u64>,
+    ) -> Result<()> {
         let first = self.table_len();
         bounds.clear();
         match self.coding {
-            Coding::Plain => {
-                bounds.extend((range.start..=range.end).map(|chunk| (chunk * self.chunk_size()).min(self.size)))
-            }
+            Coding::Plain => bounds
+                .extend((range.start..=range.end).map(|chunk| chunk.saturating_mul(self.chunk_size()).min(self.size))),
             Coding::Chunked(_) => {
                 let wide = self.entry_size() == 8;
                 let entries = (0..).map_while(|index: usize| {
@@ -233,10 +275,15 @@ impl Resource {
                 bounds.extend((range.end == self.chunks()).then_some(self.stored));
             }
             Coding::Solid(_) => {
-                let mut end = first;
-                bounds.extend((range.start == 0).then_some(first));
-                for chunk in 0..range.end {
-                    let entry = u32_at(table, chunk as usize * 4).unwrap_or(0);
+                let passed = (range.start / STRIDE) as usize;
+                let mut end = match passed.checked_sub(1) {
+                    None => first,
+                    Some(last) => landmarks.0.get(last).copied().unwrap_or(u64::MAX), // fails the check below
+                };
+                let base = range.start - range.start % STRIDE;
+                bounds.extend((range.start == base).then_some(end));
+                for (chunk, index) in (base..range.end).zip(0..) {
+                    let entry = u32_at(table, index * 4).unwrap_or(0);
                     end = end.saturating_add(u64::from(entry));
                     bounds.extend((chunk + 1 >= range.start).then_some(end));
                 }
@@ -364,25 +411,36 @@ impl Unpacker {
         };
         let chunks = 0..resource.chunks();
         let table = within(resource.table(&chunks)).ok_or_else(short)?;
-        resource.bounds(&chunks, table, &mut self.bounds)?;
+        resource.bounds(&chunks, table, &Landmarks::default(), &mut self.bounds)?;
         let data = within(self.bounds[0]..resource.stored).ok_or_else(short)?;
         decode(&mut self.decoders, resource, chunks, &self.bounds, data, &mut self.output)
     }
 
-    /// The chunks `range` of a resource.
-    pub(super) fn unpack(&mut self, reader: &dyn ReadAt, resource: &Resource, range: Range<u64>) -> Result<&[u8]> {
+    /// The chunks `range` of a resource, whose landmarks these are.
+    pub(super) fn unpack(
+        &mut self,
+        reader: &dyn ReadAt,
+        resource: &Resource,
+        landmarks: &Landmarks,
+        range: Range<u64>,
+    ) -> Result<&[u8]> {
         let table = resource.table(&range);
         let table = fill(reader, resource.offset + table.start..resource.offset + table.end, &mut self.table)?;
-        resource.bounds(&range, table, &mut self.bounds)?;
+        resource.bounds(&range, table, landmarks, &mut self.bounds)?;
         let (Some(first), Some(last)) = (self.bounds.first(), self.bounds.last()) else { return Ok(&[]) };
         let data = fill(reader, resource.offset + first..resource.offset + last, &mut self.input)?;
         decode(&mut self.decoders, resource, range, &self.bounds, data, &mut self.output)
     }
 
     /// The chunks `range` of a compressed or solid resource, in memory of their own.
-    pub(super) fn unpack_once(reader: &dyn ReadAt, resource: &Resource, range: Range<u64>) -> Result<Vec<u8>> {
+    pub(super) fn unpack_once(
+        reader: &dyn ReadAt,
+        resource: &Resource,
+        landmarks: &Landmarks,
+        range: Range<u64>,
+    ) -> Result<Vec<u8>> {
         let mut unpacker = Self::default();
-        let unpacked = unpacker.unpack(reader, resource, range)?;
+        let unpacked = unpacker.unpack(reader, resource, landmarks, range)?;
         if resource.coding == Coding::Plain {
             return Ok(unpacked.to_vec());
         }
@@ -440,10 +498,11 @@ pub(super) fn load(reader: &dyn ReadAt, resource: &Resource, limit: u64) -> Resu
     }
     let step = (1 << 20 >> resource.codec().order).max(1);
     let mut unpacker = Unpacker::default();
+    let landmarks = resource.landmarks(reader)?;
     let mut bytes = Vec::new();
     for start in (0..resource.chunks()).step_by(step) {
         let range = start..(start + step as u64).min(resource.chunks());
-        bytes.extend_from_slice(unpacker.unpack(reader, resource, range)?);
+        bytes.extend_from_slice(unpacker.unpack(reader, resource, &landmarks, range)?);
     }
     Ok(bytes)
 }

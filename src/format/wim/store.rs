@@ -11,13 +11,13 @@ use std::collections::BTreeMap;
 use std::fmt;
 use std::num::NonZeroUsize;
 use std::ops::Range;
-use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
 use std::thread;
 
 use sha1::{Digest, Sha1};
 
-use super::resource::{Resource, Span, Unpacker};
+use super::resource::{Landmarks, Resource, Span, Unpacker};
 use crate::base::ReadAt;
 use crate::error::{Context, Error, Result};
 use crate::tree::{BlobError, BlobId, BlobSink, BlobStore, READ_LIMIT};
@@ -27,7 +27,7 @@ const PIECE: u64 = 256 << 10;
 /// Up to how many unneeded bytes between two small resources are read along with them.
 const GAP: u64 = 32 << 10;
 /// How many bytes are read at once for small resources.
-const SPAN: u64 = 1 << 20;
+const SPAN: u64 = 4 * PIECE;
 /// How many bytes may lie in a flow, waiting for their turn.
 const PARKED: usize = 4 << 20;
 /// How many bytes the buffers of all workers may take for unpacked chunks, unless one alone takes more. A chunk has at most
@@ -75,6 +75,8 @@ pub(super) struct Store {
     /// Indices of blobs that are not metadata, by SHA-1.
     pub(super) by_hash: Vec<u32>,
     pub(super) last_chunk: Mutex<Option<SolidChunk>>,
+    /// The landmarks of the resource that was read last: blobs come in storage order, so that no other is needed for long.
+    pub(super) landmarks: Mutex<Option<(u32, Arc<Landmarks>)>>,
 }
 
 /// The chunk of a solid resource that was read last: whoever reads some small files of an ESD, one by one, finds them in few
@@ -107,20 +109,36 @@ impl Store {
         if self.parts.len() > 1 { error.context(format_args!("part {}", resource.part + 1)) } else { error }
     }
 
+    /// The landmarks of the resource with that index.
+    fn landmarks(&self, index: u32) -> Result<Arc<Landmarks>> {
+        let resource = &self.resources[index as usize];
+        if !resource.is_solid() {
+            return Ok(Arc::default());
+        }
+        let mut last = lock(&self.landmarks);
+        if let Some((_, landmarks)) = last.as_ref().filter(|(known, _)| *known == index) {
+            return Ok(Arc::clone(landmarks));
+        }
+        let landmarks = Arc::new(resource.landmarks(self.part_of(resource))?);
+        *last = Some((index, Arc::clone(&landmarks)));
+        Ok(landmarks)
+    }
+
     /// A blob of a solid resource, unverified.
     fn read_solid(&self, blob: &Blob) -> Result<Vec<u8>> {
         let resource = self.resource_of(blob);
         let size = resource.chunk_size();
         let end = blob.at + blob.len;
+        let landmarks = self.landmarks(blob.resource)?;
         let mut bytes = Vec::new();
         let mut last = lock(&self.last_chunk);
         for chunk in blob.at / size..end.div_ceil(size) {
             let kept = last.take().filter(|last| (last.resource, last.chunk) == (blob.resource, chunk));
             let unpacked = match kept {
                 Some(kept) => kept.bytes,
-                None => Unpacker::unpack_once(self.part_of(resource), resource, chunk..chunk + 1)?,
+                None => Unpacker::unpack_once(self.part_of(resource), resource, &landmarks, chunk..chunk + 1)?,
             };
-            let within = blob.at.max(chunk * size)..end.min((chunk + 1) * size);
+            let within = blob.at.max(chunk * size)..end.min((chunk + 1).saturating_mul(size));
             let within = (within.start - chunk * size) as usize..(within.end - chunk * size) as usize;
             bytes.extend_from_slice(unpacked.get(within).unwrap_or_default());
             if size <= BUFFERS {
@@ -243,30 +261,56 @@ impl Flow {
             if state.broken {
                 return Err(Stop::Abandoned);
             }
-            if state.parked_bytes + data.len() <= park {
-                state.parked_bytes += data.len();
-                state.parked.insert(at, data.into());
+            if state.parked_bytes.saturating_add(data.len()) <= park {
+                state.park(at, data);
                 return Ok(None);
             }
             state = self.turn.wait(state).unwrap_or_else(PoisonError::into_inner);
         }
-        state.hash.update(data);
-        state.next += data.len() as u64;
-        loop {
-            let next = state.next;
-            let Some(parked) = state.parked.remove(&next) else { break };
-            let bytes = parked.as_slice();
-            state.hash.update(bytes);
-            state.next += bytes.len() as u64;
-            state.parked_bytes -= bytes.len();
-        }
+        state.hash(data);
         self.turn.notify_all();
-        Ok((state.next == len).then(|| Sha1Hash(std::mem::take(&mut state.hash).finalize().into())))
+        Ok(state.finished(len))
+    }
+
+    /// As [`Flow::feed`], but never waits. `waiting` counts the bytes that wait in this and other flows.
+    pub(super) fn leave(&self, at: u64, data: &[u8], len: u64, waiting: &AtomicUsize) -> Option<Sha1Hash> {
+        let mut state = lock(&self.state);
+        let before = state.parked_bytes;
+        if state.next == at {
+            state.hash(data)
+        } else {
+            state.park(at, data)
+        }
+        // Its own share of the count is the flow's to change while it is locked; the sum wraps like the difference.
+        waiting.fetch_add(state.parked_bytes.wrapping_sub(before), Ordering::Relaxed);
+        state.finished(len)
     }
 
     fn break_off(&self) {
         lock(&self.state).broken = true;
         self.turn.notify_all();
+    }
+}
+
+impl FlowState {
+    fn park(&mut self, at: u64, data: &[u8]) {
+        let replaced = self.parked.insert(at, data.into());
+        self.parked_bytes = self.parked_bytes + data.len() - replaced.map_or(0, |bytes| bytes.len());
+    }
+
+    /// Hashes what comes next, and what waited for it.
+    fn hash(&mut self, data: &[u8]) {
+        self.hash.update(data);
+        self.next += data.len() as u64;
+        while let Some(bytes) = self.parked.remove(&self.next) {
+            self.hash.update(&bytes);
+            self.next += bytes.len() as u64;
+            self.parked_bytes -= bytes.len();
+        }
+    }
+
+    fn finished(&mut self, len: u64) -> Option<Sha1Hash> {
+        (self.next == len).then(|| Sha1Hash(std::mem::take(&mut self.hash).finalize().into()))
     }
 }
 
@@ -347,20 +391,22 @@ impl Dispenser<'_> {
         !piece.stretches.is_empty()
     }
 
-    /// Small resources that lie close together.
+    /// Small resources that lie close together. They and the gaps between them take at most [`SPAN`] bytes; the first one alone
+    /// stays below that, since a resource takes no more bytes than it unpacks to and a table of its chunks.
     fn take_small(&mut self, piece: &mut Piece) {
-        let mut unpacked = 0;
+        let mut unpacked = 0u64;
         while let (Some(blob), None) = (self.blob(self.next), &self.carry) {
             let resource = *self.store.resource_of(blob);
             let end = resource.offset + resource.stored;
-            unpacked += resource.size;
+            unpacked = unpacked.saturating_add(resource.size);
             if resource.is_solid() || unpacked > PIECE {
                 return;
             }
             match (&mut piece.span, piece.stretches.first()) {
                 (Some(span), Some(first)) => {
                     let same_part = self.store.resources[first.resource as usize].part == resource.part;
-                    let near = (span.end..=span.end + GAP).contains(&resource.offset) && end - span.start <= SPAN;
+                    let near = (span.end..=span.end.saturating_add(GAP)).contains(&resource.offset)
+                        && end - span.start <= SPAN;
                     if !same_part || !near {
                         return;
                     }
@@ -387,7 +433,7 @@ impl Dispenser<'_> {
         let mut blobs = self.next..self.next;
         let mut goes_on = false;
         while let Some(blob) = self.blob(blobs.end) {
-            if blob.resource != index || blob.at >= most * size {
+            if blob.resource != index || blob.at >= most.saturating_mul(size) {
                 break;
             }
             let needed = (blob.at + blob.len).div_ceil(size);
@@ -439,7 +485,10 @@ impl Run<'_> {
         let resource = &self.store.resources[first.resource as usize];
         let reader = self.store.part_of(resource);
         let Some(span) = &piece.span else {
-            let data = unpacker.unpack(reader, resource, first.chunks.clone());
+            let data = self
+                .store
+                .landmarks(first.resource)
+                .and_then(|landmarks| unpacker.unpack(reader, resource, &landmarks, first.chunks.clone()));
             return self.deliver(first, data.map_err(|error| self.affected(first, error))?);
         };
         let all = |unpacker: &mut Unpacker, span: &Span<'_>| {

@@ -165,13 +165,20 @@ pub(super) fn arrange(parts: Vec<Arc<dyn ReadAt>>) -> Result<Vec<Part>> {
         let place = found.get_mut(usize::from(number) - 1).filter(|place| place.is_none());
         *place.ok_or_else(|| Error::invalid(format_args!("part {number} is given twice")))? = Some(part);
     }
-    let missing: Vec<String> =
-        (1..).zip(&found).filter(|(_, part)| part.is_none()).map(|(n, _): (usize, _)| n.to_string()).collect();
+    let missing: Vec<usize> = (1..).zip(&found).filter(|(_, part)| part.is_none()).map(|(n, _)| n).collect();
     if !missing.is_empty() {
-        return Err(Error::invalid(format_args!("a split WIM of {total} parts without part {}", missing.join(", ")))
+        return Err(Error::invalid(format_args!("a split WIM of {total} parts without part {}", list(&missing)))
             .hint("put all of its .swm files beside the first one"));
     }
     Ok(found.into_iter().flatten().collect())
+}
+
+/// The first few numbers, and how many there are if that is not all of them.
+fn list(numbers: &[usize]) -> String {
+    const SHOWN: usize = 8;
+    let shown: Vec<String> = numbers.iter().take(SHOWN).map(usize::to_string).collect();
+    let rest = if numbers.len() > SHOWN { format!(", ... ({} in all)", numbers.len()) } else { String::new() };
+    shown.join(", ") + &rest
 }
 
 /// An entry that was read from a part's blob table.
@@ -327,6 +334,7 @@ impl Reading {
             blobs: self.entries.iter().map(|entry| entry.blob).collect(),
             by_hash,
             last_chunk: Mutex::default(),
+            landmarks: Mutex::default(),
         };
         Table { store, metadata: metadata.into_iter().map(|(_, id)| id).collect(), warnings }
     }

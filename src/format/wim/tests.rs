@@ -1,5 +1,7 @@
 //! Hostile metadata, hard links that are none, files that EFS encrypted: what no writer at hand makes.
 
+mod damage;
+
 use std::io::Cursor;
 use std::num::NonZeroUsize;
 use std::sync::Arc;
@@ -110,6 +112,7 @@ fn store(blobs: &[&[u8]]) -> Store {
         blobs: Vec::new(),
         by_hash: Vec::new(),
         last_chunk: std::sync::Mutex::default(),
+        landmarks: std::sync::Mutex::default(),
     };
     for (index, blob) in (0..).zip(blobs) {
         let len = blob.len();
@@ -318,7 +321,31 @@ fn reads_and_writes_deep_trees_without_a_deep_stack() {
     let (bytes, counts) = write_metadata::render(&volume.tree, &|_| Sha1Hash::default()).unwrap();
     assert_eq!(counts.directories, 16_001);
     assert_eq!(metadata::read(&bytes, &Arc::new(store(&[]))).unwrap().tree.walk().count(), 16_000);
-    assert!(refusal(deep(16_500)).contains("depth"));
+    assert!(deep(16_383).is_ok());
+    assert!(refusal(deep(16_384)).contains("length of a path: found 32768"));
+}
+
+#[test]
+fn refuses_paths_that_windows_could_not_name() {
+    let (long, file) = (units(&"x".repeat(254)), units("f"));
+    let below = |depth: usize, last: &[u16]| {
+        let mut metadata = Metadata::new();
+        let mut next = metadata.root();
+        for _ in 0..depth {
+            next += 616 + 8;
+            let at =
+                metadata.add(Item { name: &long, attributes: attributes::DIRECTORY, subdir: next, ..Item::default() });
+            metadata.end();
+            assert_eq!(metadata.0.len() as u64, next, "{at}");
+        }
+        metadata.add(Item { name: last, ..Item::default() });
+        metadata.end();
+        metadata.read()
+    };
+    // 128 names of 254 units and a separator are 32,640 units.
+    assert!(below(128, &file).is_ok());
+    assert!(below(128, &units(&"y".repeat(126))).is_ok());
+    assert!(refusal(below(128, &units(&"y".repeat(127)))).contains("length of a path"));
 }
 
 /// Counts bytes, from several threads.

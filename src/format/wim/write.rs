@@ -26,6 +26,9 @@ use super::xml::{self, ImageInfo};
 use crate::error::{Context, Error, Result};
 use crate::tree::{BlobId, BlobSink, BlobStore, Content, StoreId, Tree};
 
+/// How many bytes may wait for their turn, in each of three places: to be hashed, to be a whole chunk, to be written. Stores give
+/// their blobs roughly in order, so that it is a few MiB at most, but nothing obliges them to: beyond this, writing is given up.
+const WAITING_LIMIT: usize = 1 << 30;
 /// How blobs without compression are cut for their way through the writer.
 const PLAIN_CHUNK: u64 = 1 << 20;
 
@@ -83,7 +86,13 @@ pub fn write<W: Read + Write + Seek + Send>(
         encoders: Mutex::default(),
     };
     plan.pack(&packer, options.threads)?;
+    let partial = packer.partial.into_inner().unwrap_or_else(PoisonError::into_inner);
     let emitter = packer.emitter.into_inner().unwrap_or_else(PoisonError::into_inner);
+    let missing = plan.items.len() - emitter.resources.len().min(plan.items.len());
+    if missing > 0 || !emitter.waiting.is_empty() || !partial.is_empty() {
+        return Err(Error::invalid("WIM: a blob store gave less than a whole blob, or a piece of one twice")
+            .found(format_args!("{missing} of {} blobs unfinished", plan.items.len())));
+    }
     finish(emitter, &plan, header, options)
 }
 
@@ -307,7 +316,7 @@ impl<'a> Gathering<'a> {
             .filter(|blob| store.sha1(**blob).is_none())
             .map(|blob| (*blob, (wanted[blob].0, Flow::default())))
             .collect();
-        let sink = HashSink { flows: &unknown, found: Mutex::default() };
+        let sink = HashSink { flows: &unknown, found: Mutex::default(), waiting: AtomicUsize::new(0) };
         let unhashed: Vec<BlobId> = blobs.iter().copied().filter(|blob| unknown.contains_key(blob)).collect();
         store.stream(&unhashed, threads, &sink).map_err(|failure| tree.blame(*id, failure))?;
         let found = sink.found.into_inner().unwrap_or_else(PoisonError::into_inner);
@@ -358,16 +367,27 @@ fn add(items: &mut Vec<Item>, known: &mut HashMap<Sha1Hash, usize>, item: Item) 
 struct HashSink<'a> {
     flows: &'a HashMap<BlobId, (u64, Flow)>,
     found: Mutex<HashMap<BlobId, Sha1Hash>>,
+    waiting: AtomicUsize,
+}
+
+fn check_waiting(bytes: usize) -> Result<()> {
+    if bytes <= WAITING_LIMIT {
+        return Ok(());
+    }
+    Err(Error::unsupported("writing a WIM from blobs that come too far out of order: bytes that wait for their turn")
+        .found(bytes)
+        .allowed(WAITING_LIMIT)
+        .hint("use fewer threads"))
 }
 
 impl BlobSink for HashSink<'_> {
     fn write(&self, blob: BlobId, at: u64, data: &[u8]) -> Result<()> {
         let Some((len, flow)) = self.flows.get(&blob) else { return Ok(()) };
         // Whoever comes too early leaves the bytes there and goes on: nothing is known about the store's order.
-        if let Ok(Some(sha1)) = flow.feed(at, data, *len, usize::MAX) {
+        if let Some(sha1) = flow.leave(at, data, *len, &self.waiting) {
             lock(&self.found).insert(blob, sha1);
         }
-        Ok(())
+        check_waiting(self.waiting.load(Ordering::Relaxed))
     }
 }
 
@@ -407,13 +427,13 @@ impl<W: Write + Seek> Packer<'_, W> {
         let end = end.ok_or_else(|| Error::invalid("a blob store gave more than the whole blob").at(at))?;
         let mut encoders = lock(&self.encoders).pop().unwrap_or_default();
         let result = (at / size..end.div_ceil(size)).try_for_each(|chunk| {
-            let bounds = chunk * size..((chunk + 1) * size).min(len);
+            let bounds = chunk * size..(chunk + 1).saturating_mul(size).min(len);
             let now = bounds.start.max(at)..bounds.end.min(end);
             let bytes = &data[(now.start - at) as usize..(now.end - at) as usize];
             if now == bounds {
                 return self.chunk(&mut encoders, place, chunk, bytes);
             }
-            match self.complete(place, chunk, &bounds, now.start, bytes) {
+            match self.complete(place, chunk, &bounds, now.start, bytes)? {
                 Some(whole) => self.chunk(&mut encoders, place, chunk, &whole),
                 None => Ok(()),
             }
@@ -423,17 +443,25 @@ impl<W: Write + Seek> Packer<'_, W> {
     }
 
     /// Adds bytes to a chunk; returns it once it is whole.
-    fn complete(&self, place: usize, chunk: u64, bounds: &Range<u64>, at: u64, bytes: &[u8]) -> Option<Vec<u8>> {
+    fn complete(
+        &self,
+        place: usize,
+        chunk: u64,
+        bounds: &Range<u64>,
+        at: u64,
+        bytes: &[u8],
+    ) -> Result<Option<Vec<u8>>> {
         let mut partial = lock(&self.partial);
+        check_waiting((partial.len() + 1).saturating_mul(chunk_size(self.codec) as usize))?;
         let empty = || Partial { bytes: vec![0; (bounds.end - bounds.start) as usize], filled: 0 };
         let entry = partial.entry((place, chunk)).or_insert_with(empty);
         let start = (at - bounds.start) as usize;
         entry.bytes[start..start + bytes.len()].copy_from_slice(bytes);
         entry.filled += bytes.len();
         if entry.filled < entry.bytes.len() {
-            return None;
+            return Ok(None);
         }
-        partial.remove(&(place, chunk)).map(|whole| whole.bytes)
+        Ok(partial.remove(&(place, chunk)).map(|whole| whole.bytes))
     }
 
     fn chunk(&self, encoders: &mut Encoders, place: usize, chunk: u64, bytes: &[u8]) -> Result<()> {
@@ -458,6 +486,7 @@ struct Emitter<'a, W> {
     /// The item and chunk whose turn it is.
     next: (usize, u64),
     waiting: BTreeMap<(usize, u64), (Vec<u8>, bool)>,
+    waiting_bytes: usize,
     /// Where the item whose turn it is starts, and the lengths of its chunks so far.
     start: u64,
     lengths: Vec<u32>,
@@ -474,6 +503,7 @@ impl<'a, W: Write + Seek> Emitter<'a, W> {
             end: 0,
             next: (0, 0),
             waiting: BTreeMap::new(),
+            waiting_bytes: 0,
             start: 0,
             lengths: Vec::new(),
             resources: Vec::new(),
@@ -497,11 +527,14 @@ impl<'a, W: Write + Seek> Emitter<'a, W> {
 
     fn chunk(&mut self, place: usize, chunk: u64, bytes: Cow<'_, [u8]>, packed: bool) -> Result<()> {
         if (place, chunk) != self.next {
-            self.waiting.insert((place, chunk), (bytes.into_owned(), packed));
-            return Ok(());
+            self.waiting_bytes += bytes.len();
+            let replaced = self.waiting.insert((place, chunk), (bytes.into_owned(), packed));
+            self.waiting_bytes -= replaced.map_or(0, |(bytes, _)| bytes.len());
+            return check_waiting(self.waiting_bytes);
         }
         self.write_next(&bytes, packed)?;
         while let Some((bytes, packed)) = self.waiting.remove(&self.next) {
+            self.waiting_bytes -= bytes.len();
             self.write_next(&bytes, packed)?;
         }
         Ok(())

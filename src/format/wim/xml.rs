@@ -121,7 +121,8 @@ pub(super) fn parse(bytes: &[u8]) -> Result<Parsed> {
     let text = String::from_utf16(&units.collect::<Vec<_>>()).map_err(|_| Error::corrupt("XML: not UTF-16"))?;
     let text = text.trim_start_matches('\u{FEFF}').trim_end_matches('\0');
     let options = ParsingOptions { nodes_limit: 1 << 20, ..ParsingOptions::default() };
-    let document = Document::parse_with_options(text, options).map_err(|e| Error::corrupt(format_args!("XML: {e}")))?;
+    let document = Document::parse_with_options(text, options)
+        .map_err(|e| Error::corrupt(format_args!("XML: {}", printable(&e.to_string()))))?;
     let root = document.root_element();
     if !root.has_tag_name("WIM") {
         return Err(Error::corrupt("XML: root element").found(root.tag_name().name()).allowed("WIM"));
@@ -135,8 +136,14 @@ fn child<'a, 'i>(node: Node<'a, 'i>, path: &[&str]) -> Option<Node<'a, 'i>> {
 }
 
 fn text(node: Node<'_, '_>, path: &[&str]) -> Option<String> {
-    let text = child(node, path)?.text()?.trim();
+    let text = printable(child(node, path)?.text()?);
+    let text = text.trim();
     (!text.is_empty()).then(|| text.to_owned())
+}
+
+/// With a space for each control character (C0, DEL, C1): texts are for people, and reach their terminals.
+fn printable(text: &str) -> String {
+    text.replace(char::is_control, " ")
 }
 
 fn number<T: std::str::FromStr>(node: Node<'_, '_>, path: &[&str]) -> Option<T> {
@@ -316,6 +323,17 @@ mod tests {
     fn characters_that_xml_cannot_hold_are_left_out() {
         let info = ImageInfo { index: 1, name: Some("a\u{1}b\0".into()), ..ImageInfo::default() };
         assert_eq!(parse(&render(&[info], 0)).unwrap().images[0].name.as_deref(), Some("ab"));
+    }
+
+    #[test]
+    fn control_characters_do_not_reach_terminals() {
+        let xml = "<WIM><IMAGE INDEX=\"1\"><NAME>&#9;a\u{9b}31m\u{7f}b\n</NAME><WINDOWS><LANGUAGES><LANGUAGE>\u{85}e\
+                   \u{9d}</LANGUAGE></LANGUAGES></WINDOWS></IMAGE></WIM>";
+        let parsed = parse(&utf16(xml)).unwrap();
+        assert_eq!(parsed.images[0].name.as_deref(), Some("a 31m b"));
+        assert_eq!(parsed.images[0].languages, ["e"]);
+        let error = parse(&utf16("<WIM>&\u{9b}31m;</WIM>")).unwrap_err();
+        assert!(!error.to_string().contains(char::is_control), "{error:?}");
     }
 
     #[test]
