@@ -32,6 +32,7 @@ const TOOLS: &[(&str, &str)] = &[
     ("setfattr", "attr"),
     ("xz", "xz-utils"),
     ("bzip2", "bzip2"),
+    ("time", "time"), // for `cargo xtask bench`
 ];
 
 /// The packages of [`TOOLS`] that lack a program here, each once.
