@@ -8,7 +8,7 @@
 //! ```text
 //! 5  cli       arguments, words, progress, exit codes; one file per command
 //! 4  image     recipe (what is asked) -> plan (what will be) -> build (do it); the host's files, the seed
-//! 3  windows   a tree that is known to be a Windows: boot files, descriptors
+//! 3  windows   a tree that is known to be a Windows: its hives, its boot files
 //! 2  format    one place per on-disk format
 //!                wim              sources that fill a Tree, and back
 //!                hive bcd         documents: bytes <-> value (bcd lies on hive, the only sideways step)
@@ -16,7 +16,7 @@
 //!                mbr vhd          partitions and containers; they know no Tree
 //! 1  codec     xpress, lzx, lzms: bytes -> bytes, no container, no I/O
 //!    tree      names, metadata, where the bytes are; knows no on-disk format
-//! 0  base      positioned I/O, time stamps, UTF-16 names and their order
+//! 0  base      positioned I/O, time stamps, UTF-16 names and their order, security descriptors
 //!    error     what is wrong, whose fault it is, what to do next
 //! ```
 //!
