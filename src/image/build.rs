@@ -147,13 +147,14 @@ impl<'r> ImagePlan<'r> {
             created: timestamp,
             boot_code: Cow::Borrowed(ntfs::BOOT_CODE),
         };
-        let disk_len = disk_size(recipe, &tree, &options).map_err(of_source)?;
+        recipe.size.map_or(Ok(()), check_size)?;
+        let mut disk_len = 0;
+        let volume = ntfs::Plan::with_len(&tree, &options, |needed| {
+            disk_len = disk_size(recipe.size, needed)?;
+            Ok(disk_len - PARTITION_START - RESERVE_AT_END)
+        })
+        .map_err(of_source)?;
         let partition = PARTITION_START..disk_len - RESERVE_AT_END;
-        let volume =
-            ntfs::Plan::new(&tree, partition.end - partition.start, &options).map_err(|error| match error.kind() {
-                Kind::NoSpace => too_small(disk_len, &tree, &options),
-                _ => of_source(error),
-            })?;
 
         let signature = seed.disk_signature();
         let mbr = master_boot_record(signature, &partition, disk_len)?;
@@ -289,41 +290,29 @@ fn of_source(name: &str, error: Error) -> Error {
     }
 }
 
-/// The size that was asked for, checked; or 4 GiB, Nano Server's default, if that leaves a quarter free; or else twice the need
-/// in whole GiB, since a Windows needs room to live in and a growing file does not pay for it.
-fn disk_size(recipe: &Recipe, tree: &Tree, options: &ntfs::Options) -> Result<u64> {
-    if let Some(size) = recipe.size.filter(|size| !size.is_multiple_of(MIB)) {
-        let down = size / MIB;
-        return Err(Error::invalid("disk size")
-            .found(format_args!("{size} bytes"))
-            .allowed("whole MiB, as Hyper-V and Azure demand")
-            .hint(format_args!("say --size {}M or --size {}M", down.max(1), down + 1)));
+/// Refuses a size that no disk of a hypervisor has.
+fn check_size(size: u64) -> Result<()> {
+    if size.is_multiple_of(MIB) {
+        return Ok(());
     }
-    let enough = PARTITION_START + RESERVE_AT_END + MIB;
-    match recipe.size {
-        Some(size) if size < enough => Err(too_small(size, tree, options)),
+    let down = size / MIB;
+    Err(Error::invalid("disk size")
+        .found(format_args!("{size} bytes"))
+        .allowed("whole MiB, as Hyper-V and Azure demand")
+        .hint(format_args!("say --size {}M or --size {}M", down.max(1), down + 1)))
+}
+
+/// The size that was asked for; or 4 GiB, Nano Server's default, if that leaves a quarter free; or else twice the need in whole
+/// GiB, since a Windows needs room to live in and a growing file does not pay for it.
+fn disk_size(asked: Option<u64>, needed_volume: u64) -> Result<u64> {
+    let beyond = || Error::unsupported("an image larger than any disk");
+    let needed = needed_volume.checked_add(PARTITION_START + RESERVE_AT_END);
+    let needed = needed.and_then(|needed| bytes::round_up(needed, MIB)).ok_or_else(beyond)?;
+    match asked {
+        Some(size) if size < needed => Err(Error::no_space("the disk is too small for the image", needed, size)
+            .hint(format_args!("say --size {}M or more", needed / MIB))),
         Some(size) => Ok(size),
-        None => match needed_disk(tree, options)? {
-            needed if needed <= NANO_DISK / 4 * 3 => Ok(NANO_DISK),
-            needed => needed.checked_mul(2).and_then(|twice| bytes::round_up(twice, GIB)).ok_or_else(beyond_all_disks),
-        },
-    }
-}
-
-/// The smallest disk that would do, in whole MiB.
-fn needed_disk(tree: &Tree, options: &ntfs::Options) -> Result<u64> {
-    let needed = ntfs::Plan::needed(tree, options)?.checked_add(PARTITION_START + RESERVE_AT_END);
-    needed.and_then(|needed| bytes::round_up(needed, MIB)).ok_or_else(beyond_all_disks)
-}
-
-fn beyond_all_disks() -> Error {
-    Error::unsupported("an image larger than any disk")
-}
-
-fn too_small(size: u64, tree: &Tree, options: &ntfs::Options) -> Error {
-    match needed_disk(tree, options) {
-        Ok(needed) => Error::no_space("the disk is too small for the image", needed, size)
-            .hint(format_args!("say --size {}M or more", needed / MIB)),
-        Err(error) => error,
+        None if needed <= NANO_DISK / 4 * 3 => Ok(NANO_DISK),
+        None => needed.checked_mul(2).and_then(|twice| bytes::round_up(twice, GIB)).ok_or_else(beyond),
     }
 }

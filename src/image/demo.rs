@@ -107,7 +107,7 @@ impl Builder {
     fn directory(&mut self, path: &str) -> Result<NodeId> {
         let mut at = self.tree.root();
         for part in path.split('\\').filter(|part| !part.is_empty()) {
-            at = match self.tree.child(at, &units(part)) {
+            at = match self.tree.child(at, Name::from(part).units()) {
                 Some(link) => link.node,
                 None => self.add(at, part, Node::directory(0, Times::all(MADE)))?,
             };
@@ -157,8 +157,8 @@ impl Builder {
         (1..)
             .map(|number| format!("{}~{number}", &stem[..stem.len().min(7 - number.to_string().len())]))
             .map(|stem| if extension.is_empty() { stem } else { format!("{stem}.{extension}") })
-            .find(|short| self.tree.child(directory, &units(short)).is_none())
             .map(|short| Name::from(short.as_str()))
+            .find(|short| self.tree.child(directory, short.units()).is_none())
     }
 
     fn boot_files(&mut self) -> Result<()> {
@@ -371,8 +371,4 @@ fn hash(number: u64) -> u64 {
     z = (z ^ (z >> 30)).wrapping_mul(0xBF58_476D_1CE4_E5B9);
     z = (z ^ (z >> 27)).wrapping_mul(0x94D0_49BB_1331_11EB);
     z ^ (z >> 31)
-}
-
-fn units(text: &str) -> Vec<u16> {
-    text.encode_utf16().collect()
 }

@@ -48,7 +48,8 @@ pub fn install_bios(windows: &mut Windows, options: &Options) -> Result<Installe
         .hint("ARM machines boot by UEFI only"));
     }
     let pcat = windows.directory(r"\Windows\Boot\PCAT");
-    let manager = pcat.and_then(|folder| windows.tree.child(folder, &units("bootmgr")).map(|link| link.node));
+    let manager =
+        pcat.and_then(|folder| windows.tree.child(folder, Name::from("bootmgr").units()).map(|link| link.node));
     let (Some(pcat), Some(manager)) = (pcat, manager) else {
         return Err(Error::new(
             Kind::NotBootable,
@@ -61,18 +62,18 @@ pub fn install_bios(windows: &mut Windows, options: &Options) -> Result<Installe
     let mut installed = Installed::default();
     let store = new_store(windows, options, &mut installed)?;
 
-    let boot = ensure_directory(windows, "Boot", pcat)?;
+    let boot = ensure_child(windows, windows.tree.root(), "Boot".into(), pcat)?;
     windows.tree.node_mut(boot).attributes |= attributes::HIDDEN | attributes::SYSTEM;
     const ROOT_FILES: [(&str, &str, u32); 2] = [
         ("bootmgr", "bootmgr", attributes::READ_ONLY | attributes::HIDDEN | attributes::SYSTEM | attributes::ARCHIVE),
         ("bootnxt", "BOOTNXT", attributes::HIDDEN | attributes::SYSTEM | attributes::ARCHIVE),
     ];
     for (source, target, attributes) in ROOT_FILES {
-        let Some(node) = windows.tree.child(pcat, &units(source)).map(|link| link.node) else { continue };
+        let Some(node) = windows.tree.child(pcat, Name::from(source).units()).map(|link| link.node) else { continue };
         let mut copy = windows.tree.node(node).copy();
         copy.attributes = attributes;
         copy.streams.iter_mut().for_each(|stream| stream.sparse = false); // boot records refuse what is not stored plain
-        if windows.tree.child(windows.tree.root(), &units(target)).is_some() {
+        if windows.tree.child(windows.tree.root(), Name::from(target).units()).is_some() {
             installed
                 .warnings
                 .push(format!(r"the image's own \{target} was replaced by the one in \Windows\Boot\PCAT"));
@@ -80,7 +81,7 @@ pub fn install_bios(windows: &mut Windows, options: &Options) -> Result<Installe
         put(windows, windows.tree.root(), target.into(), copy)?;
         installed.files += 1;
     }
-    installed.files += copy_directory(windows, pcat, boot, &ROOT_FILES.map(|(source, ..)| units(source)))?;
+    installed.files += copy_directory(windows, pcat, boot, &ROOT_FILES.map(|(source, ..)| source.into()))?;
     for part in ["Fonts", "Resources"] {
         if let Some(source) = windows.directory(&format!(r"\Windows\Boot\{part}")) {
             let target = ensure_child(windows, boot, part.into(), source)?;
@@ -203,10 +204,6 @@ fn put(windows: &mut Windows, directory: NodeId, name: Name, node: Node) -> Resu
     windows.tree.add_link(directory, Link { name, short: None, node })
 }
 
-fn ensure_directory(windows: &mut Windows, name: &str, like: NodeId) -> Result<NodeId> {
-    ensure_child(windows, windows.tree.root(), name.into(), like)
-}
-
 /// The directory of that name, made with the metadata of `like` if it is not there.
 fn ensure_child(windows: &mut Windows, parent: NodeId, name: Name, like: NodeId) -> Result<NodeId> {
     if let Some(link) = windows.tree.child(parent, name.units()) {
@@ -221,12 +218,12 @@ fn ensure_child(windows: &mut Windows, parent: NodeId, name: Name, like: NodeId)
 }
 
 /// Copies what is in a directory, apart from the names in `except` at its top; tells how many files that were.
-fn copy_directory(windows: &mut Windows, source: NodeId, target: NodeId, except: &[Vec<u16>]) -> Result<usize> {
+fn copy_directory(windows: &mut Windows, source: NodeId, target: NodeId, except: &[Name]) -> Result<usize> {
     let mut files = 0;
     let mut work = vec![(source, target)];
     while let Some((from, to)) = work.pop() {
         let mut links = windows.tree.node(from).children().to_vec();
-        links.retain(|link| from != source || !except.iter().any(|name| upcase::same(name, link.name.units())));
+        links.retain(|link| from != source || !except.iter().any(|name| upcase::same(name.units(), link.name.units())));
         let fresh = windows.tree.node(to).children().is_empty();
         let mut copies = Vec::new();
         for link in links {
@@ -250,10 +247,6 @@ fn copy_directory(windows: &mut Windows, source: NodeId, target: NodeId, except:
         }
     }
     Ok(files)
-}
-
-fn units(text: &str) -> Vec<u16> {
-    text.encode_utf16().collect()
 }
 
 #[cfg(test)]

@@ -191,8 +191,18 @@ impl Plan {
     /// [`NoSpace`](crate::error::Kind::NoSpace) when it does not fit; `Unsupported` or `Corrupt`, with the path, for what NTFS
     /// cannot hold; `Invalid` for options that make no volume.
     pub fn new(tree: &Tree, volume_len: u64, options: &Options) -> Result<Self> {
+        Self::with_len(tree, options, |_| Ok(volume_len))
+    }
+
+    /// The same for a length that `choose` derives from the smallest one that would do, so that the tree is gone through once.
+    ///
+    /// # Errors
+    ///
+    /// As [`new`](Self::new), and those of `choose`.
+    pub fn with_len(tree: &Tree, options: &Options, choose: impl FnOnce(u64) -> Result<u64>) -> Result<Self> {
         check_options(options)?;
         let mut files = Files::collect(tree, options)?;
+        let volume_len = choose(files.needed())?;
         let geometry = files.geometry;
         let clusters = geometry.volume_clusters(volume_len);
         if clusters > MAX_CLUSTERS {
@@ -473,7 +483,7 @@ impl Files {
     }
 
     /// The smallest volume: what has to be placed grows with the volume's length, so its length is approached from below.
-    fn needed(mut self) -> u64 {
+    fn needed(&mut self) -> u64 {
         let mut len = 0;
         loop {
             let (_, end) = self.place(len, MIN_LOG);
