@@ -6,14 +6,15 @@
 //! The crate is built in floors; a module uses lower floors only (`cargo xtask tidy` checks it).
 //!
 //! ```text
-//! 5  cli       arguments, words, progress, exit codes; one file per command
-//! 4  image     recipe (what is asked) -> plan (what will be) -> build (do it); the host's files, the seed
+//! 6  cli       arguments, words, progress, exit codes; one file per command
+//! 5  image     recipe (what is asked) -> plan (what will be) -> build (do it); the host's files, the seed
+//! 4  verify    whether an image is what Windows and the firmware take as clean; shares no code with the writers
 //! 3  windows   a tree that is known to be a Windows: its hives, its boot files
 //! 2  format    one place per on-disk format
 //!                wim              sources that fill a Tree, and back
 //!                hive bcd         documents: bytes <-> value (bcd lies on hive, the only sideways step)
-//!                ntfs             Tree -> Plan -> Disk
-//!                mbr vhd          partitions and containers; they know no Tree
+//!                ntfs             Tree -> Plan -> Disk, and back
+//!                partitions vhd   what is around volumes; they know no Tree
 //! 1  codec     xpress, lzx, lzms: bytes -> bytes, no container, no I/O
 //!    tree      names, metadata, where the bytes are; knows no on-disk format
 //! 0  base      positioned I/O, time stamps, UTF-16 names and their order, security descriptors
@@ -86,4 +87,5 @@ pub mod error;
 pub mod format;
 pub mod image;
 pub mod tree;
+pub mod verify;
 pub mod windows;

@@ -1,4 +1,4 @@
-//! Floor 5: the command line. One file per command; words, progress and exit codes here and nowhere below.
+//! Floor 6: the command line. One file per command; words, progress and exit codes here and nowhere below.
 
 mod args;
 mod build;

@@ -2,7 +2,7 @@
 
 pub mod bcd;
 pub mod hive;
-pub mod mbr;
 pub mod ntfs;
+pub mod partitions;
 pub mod vhd;
 pub mod wim;

@@ -12,7 +12,8 @@ use super::seed::Seed;
 use super::{Control, Format, Recipe, Source};
 use crate::base::{Disk, FileTime, Name, Slice, bytes};
 use crate::error::{Error, Kind, Result};
-use crate::format::{mbr, ntfs, vhd};
+use crate::format::partitions::mbr;
+use crate::format::{ntfs, vhd};
 use crate::tree::Tree;
 use crate::windows::{Machine, Windows, boot};
 

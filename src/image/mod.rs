@@ -1,4 +1,4 @@
-//! Floor 4: an image, from what is asked ([`Recipe`]) through what will be ([`ImagePlan`]) to the file.
+//! Floor 5: an image, from what is asked ([`Recipe`]) through what will be ([`ImagePlan`]) to the file.
 //!
 //! The clock, chance and the host's files enter here and nowhere below: as the recipe's timestamp, as a [`seed`], through
 //! [`host`].
@@ -7,6 +7,7 @@ pub mod build;
 mod control;
 pub mod demo;
 pub mod host;
+pub mod opened;
 mod recipe;
 pub mod seed;
 pub mod source;

@@ -4,7 +4,7 @@ use std::fs::{self, File};
 use std::io::Write;
 use std::path::{Path, PathBuf};
 
-use nanovhd::format::mbr::Mbr;
+use nanovhd::format::partitions::mbr::Mbr;
 
 use crate::support::qemu::{self, Outcome, QEMU};
 use crate::support::tools::Tools;

@@ -52,6 +52,7 @@ mod boot_code;
 mod geometry;
 pub mod ondisk;
 mod plan;
+pub mod read;
 mod runs;
 mod write;
 

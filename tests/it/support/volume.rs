@@ -6,7 +6,7 @@ use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
 use std::time::{Duration, Instant};
 
-use nanovhd::format::mbr::{Mbr, Partition, TYPE_NTFS};
+use nanovhd::format::partitions::mbr::{Mbr, Partition, TYPE_NTFS};
 use nanovhd::format::ntfs::{BOOT_CODE, BPB};
 use tempfile::TempDir;
 

@@ -5,8 +5,17 @@ use super::code::{Code, Path};
 use super::files::Files;
 
 /// The modules of the crate, with their floors.
-const FLOORS: &[(&str, u8)] =
-    &[("base", 0), ("error", 0), ("codec", 1), ("tree", 1), ("format", 2), ("windows", 3), ("image", 4), ("cli", 5)];
+const FLOORS: &[(&str, u8)] = &[
+    ("base", 0),
+    ("error", 0),
+    ("codec", 1),
+    ("tree", 1),
+    ("format", 2),
+    ("windows", 3),
+    ("verify", 4),
+    ("image", 5),
+    ("cli", 6),
+];
 
 /// Modules that may use each other although neither is lower.
 const SIDEWAYS: &[(&str, &str)] = &[("base", "error"), ("error", "base")];
@@ -15,7 +24,7 @@ const SIDEWAYS: &[(&str, &str)] = &[("base", "error"), ("error", "base")];
 const SIDEWAYS_FORMATS: &[(&str, &str)] = &[("bcd", "hive")];
 
 /// Modules that know neither paths nor the clock nor a terminal.
-const PURE: &[&str] = &["base", "codec", "error", "format", "tree"];
+const PURE: &[&str] = &["base", "codec", "error", "format", "tree", "verify"];
 
 const HOST: &[&str] = &["env", "fs", "net", "path", "process", "time"];
 

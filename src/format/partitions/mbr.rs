@@ -40,7 +40,7 @@ const SECTORS_PER_TRACK: u32 = 63;
 const CHS_BEYOND: [u8; 3] = [0xFE, 0xFF, 0xFF];
 
 /// The boot code, without table and signature.
-static CODE: &[u8] = include_bytes!("../../templates/boot/mbr.bin");
+static CODE: &[u8] = include_bytes!("../../../templates/boot/mbr.bin");
 const _: () = assert!(CODE.len() <= CODE_LEN);
 
 #[derive(Debug, Clone, FromBytes, IntoBytes, Immutable, KnownLayout, Unaligned)]

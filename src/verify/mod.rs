@@ -1,0 +1,12 @@
+//! Floor 4: whether an image is what Windows and the firmware would take as clean, and what is wrong with it.
+//!
+//! The checks run level by level, from the container to the installation, and each is a function of its own that takes what is to
+//! be looked at and adds what it finds to [`Findings`]. They share no code with the writers but the base types. No input
+//! makes them fail: what cannot be read is a finding too.
+
+mod finding;
+pub mod ntfs;
+mod rules;
+
+pub use finding::{Finding, Findings, KEPT_OF_A_RULE, Level, Place};
+pub use rules::{Area, Rule};
