@@ -59,7 +59,7 @@ pub(super) fn compare(worker: &Worker, corpus: &Corpus, rounds: usize) -> Result
         }
         let speed = |runs: &[Cost]| mb(bytes) / Spread::of(runs, |cost| cost.user).median;
         let ratio = speed(&our_runs) / speed(&their_runs);
-        let verdict = if ratio >= CODEC_BAR { "met" } else { "MISSED" };
+        let verdict = super::verdict(ratio >= CODEC_BAR);
         println!("{name:<14} {:>10.0} {:>10.0} {ratio:>10.2} {verdict}", speed(&our_runs), speed(&their_runs));
     }
     Ok(())
