@@ -5,6 +5,7 @@ pub mod filetime;
 pub mod io;
 pub mod name;
 pub mod near;
+pub mod sddl;
 pub mod security;
 pub mod upcase;
 
