@@ -29,7 +29,8 @@ pub(super) fn run(command: &Extract, json: bool, env: &mut Env<'_>) -> Result<()
     }
     let options = Options { force: command.force, streams: command.streams, threads: env.threads };
     let control = &env.control;
-    let report = progress::with_bar("Extracting", env, || extract::extract(tree, &found, &command.output, options, control));
+    let report =
+        progress::with_bar("Extracting", env, || extract::extract(tree, &found, &command.output, options, control));
     let report = report.context(|| source.name.clone())?;
     if json {
         output::json(env, &report)?;
@@ -47,6 +48,7 @@ fn words(report: &Report) -> String {
             parts.push(count(number, noun));
         }
     }
-    let folders = if report.directories == 1 { "1 directory".into() } else { format!("{} directories", report.directories) };
+    let folders =
+        if report.directories == 1 { "1 directory".into() } else { format!("{} directories", report.directories) };
     format!("{}, {folders}, {}", parts.join(", "), output::bytes(report.bytes))
 }

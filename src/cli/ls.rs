@@ -40,7 +40,8 @@ const LETTERS: [(u32, char); 12] = [
 
 pub(super) fn run(command: &Ls, json: bool, env: &mut Env<'_>) -> Result<()> {
     let source = command.source.open(env)?;
-    let paths: Vec<&str> = if command.paths.is_empty() { vec![""] } else { command.paths.iter().map(String::as_str).collect() };
+    let paths: Vec<&str> =
+        if command.paths.is_empty() { vec![""] } else { command.paths.iter().map(String::as_str).collect() };
     let find = |path: &&str| lookup::find_all(&source.tree, path).context(|| source.name.clone());
     let found: Vec<Found<'_>> = paths.iter().map(find).collect::<Result<Vec<_>>>()?.into_iter().flatten().collect();
     let listing = Listing { source: &source, found: &found, command };
@@ -80,7 +81,9 @@ impl Listing<'_> {
         for found in self.found.iter().filter(is_directory) {
             show(Item::Directory(found))?;
             if self.command.recursive {
-                lookup::walk(tree, found, |path, link| show(Item::Name(Entry { path, link: Some(link), node: link.node })))?;
+                lookup::walk(tree, found, |path, link| {
+                    show(Item::Name(Entry { path, link: Some(link), node: link.node }))
+                })?;
                 continue;
             }
             for link in lookup::sorted(tree, found.node) {

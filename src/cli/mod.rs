@@ -5,6 +5,7 @@ mod bcd;
 mod build;
 mod cat;
 mod demo;
+mod disk;
 mod exit;
 mod extract;
 mod info;

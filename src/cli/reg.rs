@@ -49,7 +49,8 @@ fn find(command: &Reg, json: bool, env: &mut Env<'_>) -> Result<Option<Found>> {
     match (&command.hive, key) {
         (Some(path), key) => {
             let missing = || Error::invalid("no such file").found(format_args!("'{path}'"));
-            let hive = registry::read_hive(&source.tree, path).and_then(|hive| hive.ok_or_else(missing)).context(name)?;
+            let hive =
+                registry::read_hive(&source.tree, path).and_then(|hive| hive.ok_or_else(missing)).context(name)?;
             let file = path.rsplit(['\\', '/']).next().unwrap_or_default();
             within(hive, path.clone(), file, key.unwrap_or_default()).context(name).map(Some)
         }
@@ -78,7 +79,8 @@ fn hives(tree: &Tree, json: bool, env: &mut Env<'_>) -> Result<()> {
         return output::json(env, &hives);
     }
     if hives.is_empty() {
-        return Err(Error::invalid("no hives where Windows has them").hint("--hive takes the path of a hive that lies elsewhere"));
+        return Err(Error::invalid("no hives where Windows has them")
+            .hint("--hive takes the path of a hive that lies elsewhere"));
     }
     hives.iter().try_for_each(|hive| output::line(env.stdout, format_args!("{:<36} {}", hive.key, hive.file)))
 }

@@ -13,7 +13,7 @@ use crate::tree::Tree;
 use crate::windows::registry;
 
 /// Where boot managers look: that of a BIOS, that of UEFI.
-const STORES: [&str; 2] = [r"\Boot\BCD", r"\EFI\Microsoft\Boot\BCD"];
+pub const STORES: [&str; 2] = [r"\Boot\BCD", r"\EFI\Microsoft\Boot\BCD"];
 /// What stores are made from.
 const TEMPLATE: &str = r"\Windows\System32\config\BCD-Template";
 /// The type of an EFI system partition in an MBR.
@@ -46,7 +46,9 @@ pub fn find(input: &Input, name: &str, choice: Choice<'_>, path: Option<&str>) -
         }
         Input::Disk(disk) => {
             let candidates = path.map_or_else(|| STORES.to_vec(), |path| vec![path]);
-            on_disk(disk, choice.partition, &candidates).context(|| name)?.ok_or_else(|| missing(&candidates).context(name))
+            on_disk(disk, choice.partition, &candidates)
+                .context(|| name)?
+                .ok_or_else(|| missing(&candidates).context(name))
         }
     }
 }

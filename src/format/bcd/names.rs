@@ -206,9 +206,17 @@ pub fn choice_name(object: u32, code: u32, value: u64) -> Option<&'static str> {
         "msi" => &["Default", "ForceDisable"],
         "pciexpress" => &["Default", "ForceDisable"],
         "tpmbootentropy" => &["Default", "ForceDisable", "ForceEnable"],
-        "displaymessage" | "displaymessageoverride" => {
-            &["Default", "Resume", "HyperV", "Recovery", "StartupRepair", "SystemImageRecovery", "CommandPrompt", "SystemRestore", "PushButtonReset"]
-        }
+        "displaymessage" | "displaymessageoverride" => &[
+            "Default",
+            "Resume",
+            "HyperV",
+            "Recovery",
+            "StartupRepair",
+            "SystemImageRecovery",
+            "CommandPrompt",
+            "SystemRestore",
+            "PushButtonReset",
+        ],
         _ => return None,
     };
     words.get(usize::try_from(value).ok()?).copied()

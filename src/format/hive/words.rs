@@ -80,7 +80,12 @@ pub fn is_faithful(value: &ValueRef<'_>) -> bool {
 }
 
 /// Every key from `top` on down, parents before their children, with its path below `prefix`, which stands for `top`.
-pub fn walk<E>(hive: &Hive, top: KeyId, prefix: &str, mut visit: impl FnMut(KeyId, &str) -> Result<(), E>) -> Result<(), E> {
+pub fn walk<E>(
+    hive: &Hive,
+    top: KeyId,
+    prefix: &str,
+    mut visit: impl FnMut(KeyId, &str) -> Result<(), E>,
+) -> Result<(), E> {
     let mut path = prefix.to_owned();
     visit(top, &path)?;
     let mut open = vec![(path.len(), hive.subkeys(top))];
@@ -201,7 +206,9 @@ mod tests {
         let key = hive.open("A\u{1}").unwrap();
         let shown: Vec<String> = hive
             .values(key)
-            .map(|value| format!("{} {} {} {}", name(value.name), kind_name(value.kind), data(&value), is_faithful(&value)))
+            .map(|value| {
+                format!("{} {} {} {}", name(value.name), kind_name(value.kind), data(&value), is_faithful(&value))
+            })
             .collect();
         assert_eq!(
             shown,

@@ -52,8 +52,15 @@ fn without_devices(mut text: String) -> String {
         text.push('_');
     }
     let stem = text.split('.').next().unwrap_or_default().trim_end().to_uppercase();
-    let numbered = |prefix: &str| stem.strip_prefix(prefix).is_some_and(|rest| rest.chars().count() == 1 && rest.contains(['0', '1', '2', '3', '4', '5', '6', '7', '8', '9', '¹', '²', '³']));
-    let is_device = matches!(stem.as_str(), "CON" | "PRN" | "AUX" | "NUL" | "CONIN$" | "CONOUT$") || numbered("COM") || numbered("LPT");
+    let numbered = |prefix: &str| {
+        stem.strip_prefix(prefix).is_some_and(|rest| {
+            rest.chars().count() == 1
+                && rest.contains(['0', '1', '2', '3', '4', '5', '6', '7', '8', '9', '¹', '²', '³'])
+        })
+    };
+    let is_device = matches!(stem.as_str(), "CON" | "PRN" | "AUX" | "NUL" | "CONIN$" | "CONOUT$")
+        || numbered("COM")
+        || numbered("LPT");
     if is_device { format!("_{text}") } else { text }
 }
 

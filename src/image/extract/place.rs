@@ -6,13 +6,20 @@ use std::io;
 use std::path::{Path, PathBuf};
 use std::time::{Duration, SystemTime};
 
+use super::Report;
 use super::plan::{Item, Plan, What};
 use super::stage::Folder;
-use super::Report;
 use crate::base::FileTime;
 use crate::error::{Context, Error, Kind, Result};
 use crate::image::Control;
 use crate::tree::{BlobId, Content, Node, StoreId, attributes};
+
+impl Report {
+    fn count(&mut self, content: Option<&Content>) {
+        self.files += 1;
+        self.bytes += content.map_or(0, Content::len);
+    }
+}
 
 struct Placing<'a, 't, 'c> {
     plan: &'a Plan<'t>,
@@ -52,7 +59,9 @@ pub(super) fn all(mut plan: Plan<'_>, mut folder: Folder<'_>, force: bool, contr
     // Last, as every file that is made in a folder changes the folder's time; folders before the one that they are in.
     for item in plan.items.iter().rev().filter(|item| matches!(item.what, What::Directory)) {
         let path = plan.path(placing.folder.output(), item);
-        directory_times(&path, plan.tree.node(item.node)).map_err(|e| Error::io("its times cannot be set", e)).context(|| path.display())?;
+        directory_times(&path, plan.tree.node(item.node))
+            .map_err(|e| Error::io("its times cannot be set", e))
+            .context(|| path.display())?;
     }
     let Placing { folder, mut report, copied, refused, .. } = placing;
     report.notes = notes.lines();
@@ -68,7 +77,10 @@ impl Placing<'_, '_, '_> {
     fn item(&mut self, index: usize, item: &Item) -> Result<()> {
         self.control.check().map_err(|_| {
             let placed = self.report.files + self.report.hard_links;
-            Error::new(Kind::Interrupted, format_args!("stopped on request; {placed} files are in place, and each is whole"))
+            Error::new(
+                Kind::Interrupted,
+                format_args!("stopped on request; {placed} files are in place, and each is whole"),
+            )
         })?;
         let path = self.plan.path(self.folder.output(), item);
         self.make(index, item, &path).context(|| path.display())
@@ -81,18 +93,23 @@ impl Placing<'_, '_, '_> {
                 make_directory(path)?;
                 self.report.directories += 1;
             }
+            What::Stream(_, owner)
+                if cfg!(windows) && !matches!(self.plan.items[*owner as usize].what, What::Directory) =>
+            {
+                // Written already, behind its file.
+            }
+            What::Stream(..) if cfg!(windows) => {
+                copy_stream(&self.whole(index, item).map_err(written)?, path).map_err(written)?;
+                self.report.count(self.plan.content(item));
+            }
             What::File(_) | What::Stream(..) => {
                 let staged = self.whole(index, item).map_err(written)?;
-                let len = self.plan.content(item).map_or(0, Content::len);
-                if cfg!(windows) && matches!(item.what, What::Stream(..)) {
-                    // A stream has no name of its own to be renamed to: it is written behind its file.
-                    copy_stream(&staged, path).map_err(written)?;
-                } else {
-                    finish(&staged, self.plan.tree.node(item.node)).map_err(written)?;
-                    self.name(&staged, path)?;
+                if cfg!(windows) {
+                    self.streams_behind(index, &staged).map_err(written)?;
                 }
-                self.report.files += 1;
-                self.report.bytes += len;
+                finish(&staged, self.plan.tree.node(item.node)).map_err(written)?;
+                self.name(&staged, path)?;
+                self.report.count(self.plan.content(item));
             }
             What::HardLink(first) => {
                 let first = self.placed(*first as usize);
@@ -112,9 +129,29 @@ impl Placing<'_, '_, '_> {
                         self.name(&staged, path)?;
                         self.report.symbolic_links += 1;
                     }
-                    Err(e) => self.refused.push(format!("{}: a link to {}, not made: {e}", path.display(), target.display())),
+                    Err(e) => {
+                        self.refused.push(format!("{}: a link to {}, not made: {e}", path.display(), target.display()))
+                    }
                 }
             }
+        }
+        Ok(())
+    }
+
+    /// Writes the named streams of a file behind it: they come right after it, and move with it when it gets its name.
+    fn streams_behind(&mut self, file: usize, staged: &Path) -> io::Result<()> {
+        let plan = self.plan;
+        let following = plan.items.iter().enumerate().skip(file + 1);
+        for (index, item) in
+            following.take_while(|(_, item)| matches!(item.what, What::Stream(_, owner) if owner as usize == file))
+        {
+            let name = item.name.to_string_lossy();
+            let Some((_, stream)) = name.split_once(':') else { continue };
+            let mut behind = staged.as_os_str().to_owned();
+            behind.push(":");
+            behind.push(stream);
+            copy_stream(&self.whole(index, item)?, Path::new(&behind))?;
+            self.report.count(plan.content(item));
         }
         Ok(())
     }

@@ -68,8 +68,7 @@ impl<'t> Plan<'t> {
     pub(super) fn new(tree: &'t Tree, found: &[Found<'t>], streams: bool, ignores_case: bool) -> Result<Self> {
         let plan = Self { tree, items: Vec::new(), notes: Notes::default() };
         let whole = found.iter().any(|found| found.link.is_none());
-        let mut planner =
-            Planner { plan, firsts: HashMap::new(), taken: HashSet::new(), streams, ignores_case, whole };
+        let mut planner = Planner { plan, firsts: HashMap::new(), taken: HashSet::new(), streams, ignores_case, whole };
         for top in found {
             match top.link {
                 Some(link) => planner.below(Pending { link, parent: None, path: top.path.clone() }, true)?,
@@ -134,11 +133,14 @@ impl<'t> Plan<'t> {
                         .hint("remove it, or choose another output"));
                 }
                 (false, true) => {
-                    return Err(in_the_way("a folder is where a file has to go")
-                        .hint("remove it, or choose another output"));
+                    return Err(
+                        in_the_way("a folder is where a file has to go").hint("remove it, or choose another output")
+                    );
                 }
                 (false, false) if !force => {
-                    return Err(in_the_way("the output exists already").hint("choose another, or --force to replace it"));
+                    return Err(
+                        in_the_way("the output exists already").hint("choose another, or --force to replace it")
+                    );
                 }
                 (false, false) => {}
             }
@@ -256,9 +258,14 @@ impl<'t> Planner<'t> {
             let mut whole = name.to_owned();
             whole.push(":");
             // On Windows this is the name of a stream, elsewhere that of a file.
-            let rules = if cfg!(windows) { stream.name.to_string().into() } else { host_name(&stream.name, Rules::HOST).0 };
+            let rules =
+                if cfg!(windows) { stream.name.to_string().into() } else { host_name(&stream.name, Rules::HOST).0 };
             whole.push(rules);
-            let (whole, _) = if cfg!(windows) { (whole, false) } else { host_name(&Name::from(&*whole.to_string_lossy()), Rules::HOST) };
+            let (whole, _) = if cfg!(windows) {
+                (whole, false)
+            } else {
+                host_name(&Name::from(&*whole.to_string_lossy()), Rules::HOST)
+            };
             if !self.take(next.parent, &whole) {
                 self.plan.notes.add("a named stream, left out, as there is a file of that name", path);
                 continue;

@@ -41,7 +41,9 @@ impl<'c> Folder<'c> {
                     .context(output.display()));
             }
             Err(e) if e.kind() == io::ErrorKind::NotFound => {
-                fs::create_dir_all(output).map_err(|e| bad("the output folder cannot be made", e)).context(|| output.display())?;
+                fs::create_dir_all(output)
+                    .map_err(|e| bad("the output folder cannot be made", e))
+                    .context(|| output.display())?;
                 true
             }
             Err(e) => return Err(bad("the output folder cannot be looked at", e)).context(|| output.display()),
@@ -49,7 +51,8 @@ impl<'c> Folder<'c> {
         let mut builder = tempfile::Builder::new();
         builder.prefix(".extract.").suffix(".nanovhd-partial");
         let staging = fs::canonicalize(output).and_then(|whole| Ok((builder.tempdir_in(&whole)?, whole)));
-        let (staging, whole) = staging.map_err(|e| bad("the output folder is not writable", e)).context(|| output.display())?;
+        let (staging, whole) =
+            staging.map_err(|e| bad("the output folder is not writable", e)).context(|| output.display())?;
         Ok(Self { staging: Some(staging), output: whole, made, _guard: guard })
     }
 
@@ -102,7 +105,9 @@ pub(super) fn write(plan: &Plan<'_>, folder: &Folder<'_>, threads: NonZeroUsize,
             Some(Content::Bytes(bytes)) => {
                 control.check()?;
                 let path = folder.staged(index);
-                fs::write(&path, bytes).map_err(|e| Error::io("cannot be written", e)).context(|| place(plan, folder, item))?;
+                fs::write(&path, bytes)
+                    .map_err(|e| Error::io("cannot be written", e))
+                    .context(|| place(plan, folder, item))?;
                 control.advance(bytes.len() as u64);
             }
             Some(Content::Blob { store, blob, len }) if *len > 0 => {
