@@ -4,6 +4,7 @@
 //! be looked at and adds what it finds to [`Findings`]. They share no code with the writers but the base types. No input
 //! makes them fail: what cannot be read is a finding too.
 
+pub mod container;
 mod finding;
 pub mod ntfs;
 mod rules;

@@ -13,4 +13,5 @@ mod spine;
 mod support;
 mod trouble;
 mod vhd;
+mod vhdx;
 mod wim;
