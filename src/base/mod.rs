@@ -2,6 +2,7 @@
 
 pub mod bytes;
 pub mod filetime;
+pub mod inherit;
 pub mod io;
 pub mod name;
 pub mod security;

@@ -4,5 +4,6 @@ pub mod bcd;
 pub mod hive;
 pub mod ntfs;
 pub mod partitions;
+pub mod reg;
 pub mod vhd;
 pub mod wim;

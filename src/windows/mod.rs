@@ -1,6 +1,7 @@
 //! Floor 3: a tree that is known to be an installation of Windows, and what is done to one.
 
 pub mod boot;
+pub mod regedit;
 
 use std::fmt;
 
@@ -100,17 +101,18 @@ impl Windows {
     /// Reads a hive of the installation by its name (`SYSTEM`), its logs replayed where it was not left clean.
     pub fn hive(&self, name: &str) -> Result<Hive> {
         let path = format!(r"{SYSTEM_ROOT}\System32\config\{name}");
-        let missing = || Error::new(Kind::NotWindows, "a hive of the installation is missing");
-        let bytes = self.tree.read_file(&path)?.ok_or_else(missing).context(|| &path)?;
-        let logs = [".LOG1", ".LOG2", ".LOG"].map(|ending| self.tree.read_file(&format!("{path}{ending}")));
-        let logs = logs.into_iter().filter_map(Result::transpose).collect::<Result<Vec<_>>>()?;
-        let logs: Vec<&[u8]> = logs.iter().map(Vec::as_slice).collect();
-        Hive::read_with(bytes, ReadOptions { logs: &logs, accept_dirty: true }).context(|| &path)
+        let missing = || Error::new(Kind::NotWindows, "a hive of the installation is missing").context(&path);
+        read_hive(&self.tree, &path, true)?.ok_or_else(missing)
     }
 
     /// The files.
     pub fn tree(&self) -> &Tree {
         &self.tree
+    }
+
+    /// The files, to be changed.
+    pub fn tree_mut(&mut self) -> &mut Tree {
+        &mut self.tree
     }
 
     /// The files, done with.
@@ -122,6 +124,16 @@ impl Windows {
     fn directory(&self, path: &str) -> Option<NodeId> {
         self.tree.find(path).filter(|id| self.tree.node(*id).is_directory())
     }
+}
+
+/// Reads the hive in a file, if there is such a file, its logs replayed where it was not left clean. One that is not clean and that
+/// no log mends is an error, or is read as it is if `accept_dirty`.
+pub fn read_hive(tree: &Tree, path: &str, accept_dirty: bool) -> Result<Option<Hive>> {
+    let Some(bytes) = tree.read_file(path)? else { return Ok(None) };
+    let logs = [".LOG1", ".LOG2", ".LOG"].map(|ending| tree.read_file(&format!("{path}{ending}")));
+    let logs = logs.into_iter().filter_map(Result::transpose).collect::<Result<Vec<_>>>()?;
+    let logs: Vec<&[u8]> = logs.iter().map(Vec::as_slice).collect();
+    Hive::read_with(bytes, ReadOptions { logs: &logs, accept_dirty }).context(|| path).map(Some)
 }
 
 #[cfg(test)]
