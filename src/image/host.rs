@@ -3,6 +3,7 @@
 use std::fs::File;
 use std::io;
 use std::path::{Path, PathBuf};
+use std::time::SystemTime;
 
 use tempfile::NamedTempFile;
 
@@ -79,6 +80,24 @@ impl InputFile {
         }
         let file = File::open(path).map_err(|e| Error::io("cannot be opened", e)).context(name)?;
         Ok(Self { file, len: metadata.len(), path: path.to_owned() })
+    }
+}
+
+/// What tells whether a file is still what it was.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Stamp {
+    /// Its length.
+    pub len: u64,
+    /// When it was last written, where the host knows.
+    pub modified: Option<SystemTime>,
+}
+
+impl InputFile {
+    /// What the file is like at this moment.
+    pub fn stamp(&self) -> Result<Stamp> {
+        let metadata = self.file.metadata().map_err(|e| Error::io("cannot be looked at", e));
+        let metadata = metadata.context(|| self.path.display())?;
+        Ok(Stamp { len: metadata.len(), modified: metadata.modified().ok() })
     }
 }
 
@@ -170,6 +189,15 @@ impl<'c> OutputFile<'c> {
             .map_err(|e| Error::io("the output cannot be given its size", e))
             .context(|| target.display())?;
         Ok(Self { file, len, target: target.to_owned(), force, guard })
+    }
+
+    /// Gives the file the permissions that another one has, which it is to replace.
+    pub fn take_permissions(&self, of: &Path) -> Result<()> {
+        let permissions = std::fs::metadata(of).map(|metadata| metadata.permissions());
+        permissions
+            .and_then(|permissions| self.file.as_file().set_permissions(permissions))
+            .map_err(|e| Error::io("the output cannot be given the permissions of the file that it replaces", e))
+            .context(|| self.target.display())
     }
 
     /// Gives the file its own name, now that it is complete.

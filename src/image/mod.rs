@@ -6,7 +6,11 @@
 pub mod build;
 mod control;
 pub mod demo;
+mod disk_file;
+pub mod edit;
+pub mod edits;
 pub mod host;
+pub mod host_files;
 pub mod opened;
 mod recipe;
 pub mod seed;

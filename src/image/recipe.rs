@@ -4,6 +4,7 @@ use std::path::{Path, PathBuf};
 
 use serde::Serialize;
 
+use super::edits::Edits;
 use crate::base::FileTime;
 use crate::error::{Error, Result};
 
@@ -54,6 +55,8 @@ pub struct Recipe {
     pub seed: Option<u64>,
     /// The moment that is written wherever a build writes "now"; else the image's own modification time.
     pub timestamp: Option<FileTime>,
+    /// What is to be changed about the image's files, once its boot files are in place.
+    pub edits: Edits,
 }
 
 impl Recipe {
@@ -68,6 +71,7 @@ impl Recipe {
             cluster_size: 4096,
             seed: None,
             timestamp: None,
+            edits: Edits::default(),
         }
     }
 }
