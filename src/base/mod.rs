@@ -5,6 +5,7 @@ pub mod filetime;
 pub mod inherit;
 pub mod io;
 pub mod name;
+pub mod near;
 pub mod security;
 pub mod upcase;
 

@@ -1,32 +1,21 @@
 //! What `regedit` does with a `.reg` file, to the hives of an installation that does not run.
 //!
-//! | key as written | hive |
-//! |---|---|
-//! | `HKEY_LOCAL_MACHINE\NAME` (`HKLM`) | `\Windows\System32\config\NAME` |
-//! | `HKEY_LOCAL_MACHINE\SYSTEM\CurrentControlSet` | the control set that `Select\Current` names |
-//! | `HKEY_LOCAL_MACHINE\BCD00000000` | `\Boot\BCD` |
-//! | `HKEY_CLASSES_ROOT` (`HKCR`) | `SOFTWARE`, below `Classes` |
-//! | `HKEY_USERS\.DEFAULT` (`HKU`), also as `S-1-5-18` | `\Windows\System32\config\DEFAULT` |
-//! | `HKEY_USERS\S-1-5-19`, `S-1-5-20` | `NTUSER.DAT` of `LocalService`, `NetworkService` in `\Windows\ServiceProfiles` |
-//!
-//! Users have hives of their own, which are nobody's "current" one while nobody is logged on: `HKEY_CURRENT_USER` is refused.
+//! Keys lie where [`registry`](super::registry) finds them; each is named from its root, and `CurrentControlSet` is the one that
+//! `Select\Current` names. Users have hives of their own, which are nobody's "current" one while nobody is logged on.
 //!
 //! As with regedit, deleting what is not there is no error. Keys that are symbolic links, `CurrentControlSet` apart, are not followed
-//! but refused.
+//! but refused. So are hives that were not left clean and that no log mends: what they lack might be what is to be changed.
 
 use std::collections::BTreeMap;
 
 use serde::Serialize;
 
-use super::{SYSTEM_ROOT, read_hive};
+use super::registry::{self, KEY_SYM_LINK};
 use crate::base::FileTime;
 use crate::error::{Context, Error, Kind, Result};
-use crate::format::hive::{Hive, KeyId, Value};
+use crate::format::hive::{Hive, KeyId, Recovery, Value};
 use crate::format::reg::{Action, Assignment, Section};
 use crate::tree::{Content, NodeId, Tree};
-
-/// The flag of a key that is a symbolic link.
-const SYMBOLIC_LINK: u16 = 0x10;
 
 /// What became of one hive.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize)]
@@ -58,11 +47,15 @@ impl Changed {
 pub fn apply(tree: &mut Tree, sections: &[Section], now: FileTime) -> Result<Vec<Changed>> {
     let mut open = BTreeMap::new();
     for section in sections {
-        let outcome = place(tree, &section.key).and_then(|place| {
-            if !open.contains_key(&place.hive) {
-                open.insert(place.hive.clone(), Opened::open(tree, &place.hive, now)?);
+        let outcome = registry::locate(tree, &section.key).and_then(|(shown, file, mut rest)| {
+            if !open.contains_key(&file) {
+                open.insert(file.clone(), Opened::open(tree, &file, now)?);
             }
-            open.get_mut(&place.hive).map_or(Ok(()), |hive| hive.apply(&place.key, &section.action))
+            let Some(hive) = open.get_mut(&file) else { return Ok(()) };
+            if shown.ends_with(r"\SYSTEM") {
+                hive.name_control_set(&mut rest)?;
+            }
+            hive.apply(&rest.join("\\"), &section.action)
         });
         outcome.context(|| format!("[{}] (line {})", section.key, section.line))?;
     }
@@ -80,69 +73,6 @@ pub fn apply(tree: &mut Tree, sections: &[Section], now: FileTime) -> Result<Vec
     Ok(open.into_values().map(|hive| hive.changed).collect())
 }
 
-/// Where a key is: the path of its hive's file, and its own in the hive.
-struct Place {
-    hive: String,
-    key: String,
-}
-
-fn place(tree: &Tree, key: &str) -> Result<Place> {
-    let (root, rest) = key.split_once('\\').unwrap_or((key, ""));
-    let (name, below) = rest.split_once('\\').unwrap_or((rest, ""));
-    let config = |name: &str| format!(r"{SYSTEM_ROOT}\System32\config\{name}");
-    let place = |hive: String, key: &str| Ok(Place { hive, key: key.to_owned() });
-    match root.to_ascii_uppercase().as_str() {
-        "HKEY_LOCAL_MACHINE" | "HKLM" => match name.to_ascii_uppercase().as_str() {
-            "" => Err(Error::invalid("a key right below HKEY_LOCAL_MACHINE, where there are hives only")),
-            "SYSTEM" => Ok(Place { hive: config("SYSTEM"), key: in_control_set(tree, below)? }),
-            "BCD00000000" => place(r"\Boot\BCD".into(), below),
-            other => place(config(other), below),
-        },
-        "HKEY_CLASSES_ROOT" | "HKCR" => {
-            place(config("SOFTWARE"), &["Classes", rest].join("\\").trim_end_matches('\\').to_owned())
-        }
-        "HKEY_USERS" | "HKU" => match name.to_ascii_uppercase().as_str() {
-            ".DEFAULT" | "S-1-5-18" => place(config("DEFAULT"), below),
-            "S-1-5-19" => place(format!(r"{SYSTEM_ROOT}\ServiceProfiles\LocalService\NTUSER.DAT"), below),
-            "S-1-5-20" => place(format!(r"{SYSTEM_ROOT}\ServiceProfiles\NetworkService\NTUSER.DAT"), below),
-            _ => Err(Error::invalid("a user whose hive is not known")
-                .found(name)
-                .allowed(".DEFAULT, S-1-5-18, S-1-5-19, S-1-5-20")),
-        },
-        "HKEY_CURRENT_USER" | "HKCU" => {
-            Err(Error::invalid("HKEY_CURRENT_USER of a Windows that does not run: nobody is logged on")
-                .hint(r"use HKEY_USERS\.DEFAULT for the system's own profile"))
-        }
-        _ => Err(Error::invalid("the root of a key")
-            .found(root)
-            .allowed("HKEY_LOCAL_MACHINE, HKEY_CLASSES_ROOT, HKEY_USERS")),
-    }
-}
-
-/// The path in the SYSTEM hive, with the control set that is the current one in place of `CurrentControlSet`.
-fn in_control_set(tree: &Tree, key: &str) -> Result<String> {
-    let (first, rest) = key.split_once('\\').unwrap_or((key, ""));
-    if !first.eq_ignore_ascii_case("CurrentControlSet") {
-        return Ok(key.to_owned());
-    }
-    let path = format!(r"{SYSTEM_ROOT}\System32\config\SYSTEM");
-    let hive = read(tree, &path)?.1;
-    let current = hive.open("Select").and_then(|key| hive.value(key, "Current")?.as_dword());
-    let current = current.filter(|number| (1..=999).contains(number)).ok_or_else(|| {
-        Error::new(Kind::Corrupt, r"the SYSTEM hive does not say which control set is the current one (Select\Current)")
-            .context(&path)
-    })?;
-    let set = format!("ControlSet{current:03}");
-    Ok(if rest.is_empty() { set } else { format!(r"{set}\{rest}") })
-}
-
-/// A hive's node and what it holds, its logs replayed where it was not left clean.
-fn read(tree: &Tree, path: &str) -> Result<(NodeId, Hive)> {
-    let missing = || Error::invalid("the image has no such hive").found(path);
-    let node = tree.find(path).filter(|node| !tree.node(*node).is_directory()).ok_or_else(missing)?;
-    Ok((node, read_hive(tree, path, false)?.ok_or_else(missing)?))
-}
-
 /// A hive that is being changed.
 struct Opened {
     node: NodeId,
@@ -152,9 +82,28 @@ struct Opened {
 
 impl Opened {
     fn open(tree: &Tree, path: &str, now: FileTime) -> Result<Self> {
-        let (node, mut hive) = read(tree, path)?;
+        let missing = || Error::invalid("the hive of this key is not in the image").allowed(path);
+        let node = tree.find(path).filter(|node| !tree.node(*node).is_directory()).ok_or_else(missing)?;
+        let mut hive = registry::read_hive(tree, path)?.ok_or_else(missing)?;
+        if hive.recovery() == Recovery::Ignored {
+            return Err(Error::new(Kind::Corrupt, "the hive was not left clean, and no log mends it")
+                .hint("start its Windows and shut it down first")
+                .context(path));
+        }
         hive.set_now(now);
         Ok(Self { node, hive, changed: Changed { hive: path.to_owned(), ..Changed::default() } })
+    }
+
+    /// Puts the control set that is the current one in the place of `CurrentControlSet`, which no file has.
+    fn name_control_set(&self, path: &mut [String]) -> Result<()> {
+        let Some(first) = path.first_mut().filter(|name| name.eq_ignore_ascii_case("CurrentControlSet")) else {
+            return Ok(());
+        };
+        let set = registry::current_control_set(&self.hive).ok_or_else(|| {
+            Error::corrupt(r"the SYSTEM hive does not say which control set is the current one (Select\Current)")
+        })?;
+        *first = self.hive.name(set).to_string();
+        Ok(())
     }
 
     fn apply(&mut self, key: &str, action: &Action) -> Result<()> {
@@ -209,7 +158,7 @@ impl Opened {
         let mut at = self.hive.root();
         for name in path.split('\\') {
             match self.hive.subkey(at, name) {
-                Some(key) if self.hive.flags(key) & SYMBOLIC_LINK != 0 => {
+                Some(key) if self.hive.flags(key) & KEY_SYM_LINK != 0 => {
                     return Err(Error::unsupported("a key that is a symbolic link")
                         .found(self.hive.path(key))
                         .hint("name the key that it leads to"));
@@ -254,18 +203,18 @@ mod tests {
         assert_eq!(changed.len(), 2);
         assert_eq!((changed[0].keys_made, changed[0].values_set), (4, 1), "{changed:?}");
         assert_eq!((changed[1].hive.as_str(), changed[1].values_set), (SYSTEM, 2));
-        let (node, hive) = read(&tree, SYSTEM).unwrap();
+        let hive = registry::read_hive(&tree, SYSTEM).unwrap().unwrap();
         let disk = hive.open(r"ControlSet002\Services\disk").unwrap();
         assert_eq!(hive.value(disk, "start").unwrap().as_dword(), Some(3));
         assert_eq!(hive.last_written(disk), NOW);
-        assert_eq!(tree.node(node).times.modified, NOW);
-        let software = read(&tree, r"\Windows\System32\config\SOFTWARE").unwrap().1;
+        assert_eq!(tree.node(tree.find(SYSTEM).unwrap()).times.modified, NOW);
+        let software = registry::read_hive(&tree, r"\Windows\System32\config\SOFTWARE").unwrap().unwrap();
         assert!(software.open(r"Classes\.txt").is_some());
 
         let gone =
             import(&mut tree, "[-HKLM\\SYSTEM\\ControlSet002\\Services\\disk]\n[-HKLM\\SYSTEM\\none]\n").unwrap();
         assert_eq!(gone[0].keys_deleted, 1);
-        assert!(read(&tree, SYSTEM).unwrap().1.open(r"ControlSet002\Services\disk").is_none());
+        assert!(registry::read_hive(&tree, SYSTEM).unwrap().unwrap().open(r"ControlSet002\Services\disk").is_none());
     }
 
     #[test]
