@@ -2,7 +2,9 @@
 
 mod args;
 mod build;
+mod capture;
 mod demo;
+mod edit;
 mod exit;
 mod inspect;
 mod output;
@@ -65,6 +67,8 @@ pub fn run(args: impl IntoIterator<Item = OsString>, env: &mut Env<'_>) -> u8 {
     let json = args.json;
     let outcome = match args.command {
         Command::Build(command) => build::run(&command, json, env),
+        Command::Edit(command) => edit::run(&command, json, env),
+        Command::Capture(command) => capture::run(&command, json, env),
         Command::Inspect(command) => inspect::run(&command, json, env),
         Command::Demo(command) => demo::run(&command, json, env),
     };

@@ -214,6 +214,46 @@ impl<'c> OutputFile<'c> {
     }
 }
 
+/// An [`OutputFile`] that is written as a stream and grows as it is.
+#[derive(Debug)]
+pub struct OutputStream<'c>(OutputFile<'c>);
+
+impl<'c> OutputStream<'c> {
+    /// Starts a file that is to become `target`.
+    pub fn create(target: &Path, force: bool, control: &'c Control) -> Result<Self> {
+        OutputFile::create(target, 0, force, control).map(Self)
+    }
+
+    /// Gives the file its own name, now that it is complete.
+    pub fn keep(self) -> Result<()> {
+        self.0.keep()
+    }
+}
+
+impl io::Write for OutputStream<'_> {
+    /// An interruption is an error of no kind that callers would try again after; [`Control::check`] tells it.
+    fn write(&mut self, data: &[u8]) -> io::Result<usize> {
+        self.0.guard.0.check().map_err(io::Error::other)?;
+        self.0.file.as_file().write(data)
+    }
+
+    fn flush(&mut self) -> io::Result<()> {
+        self.0.file.as_file().flush()
+    }
+}
+
+impl io::Read for OutputStream<'_> {
+    fn read(&mut self, buf: &mut [u8]) -> io::Result<usize> {
+        self.0.file.as_file().read(buf)
+    }
+}
+
+impl io::Seek for OutputStream<'_> {
+    fn seek(&mut self, to: io::SeekFrom) -> io::Result<u64> {
+        self.0.file.as_file().seek(to)
+    }
+}
+
 /// Lets a signal know that there is a temporary file, for as long as there is one.
 #[derive(Debug)]
 struct Guard<'c>(&'c Control);

@@ -4,6 +4,7 @@
 //! [`host`].
 
 pub mod build;
+pub mod capture;
 mod control;
 pub mod demo;
 mod disk_file;
