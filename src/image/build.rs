@@ -7,7 +7,7 @@ use std::ops::Range;
 use serde::Serialize;
 use uuid::Uuid;
 
-use super::disk_file::DiskFile;
+use super::disk_file::{DiskFile, Identity};
 use super::edits::Step;
 use super::host::{self, OutputFile};
 use super::seed::Seed;
@@ -161,7 +161,12 @@ impl<'r> ImagePlan<'r> {
         let mbr = master_boot_record(signature, &partition, disk_len)?;
         let used = used_ranges(&volume, &partition);
         let params = vhd::Params { created: timestamp, id: seed.guid("VHD") };
-        let file = DiskFile::new(recipe.format, disk_len, &used, params)?;
+        let identity = match recipe.format {
+            Format::Vhd => Identity::Vhd { fixed: false, params },
+            Format::VhdFixed => Identity::Vhd { fixed: true, params },
+            Format::Raw => Identity::Raw,
+        };
+        let file = DiskFile::new(identity, disk_len, &used)?;
         let volume_summary = volume.summary().clone();
         let summary = Summary {
             image: ImageSummary {

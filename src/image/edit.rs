@@ -27,17 +27,20 @@ use std::ops::Range;
 use std::path::PathBuf;
 
 use serde::Serialize;
+use uuid::Uuid;
 
-use super::disk_file::DiskFile;
+use super::disk_file::{DiskFile, Identity};
 use super::edits::{Edits, Step};
 use super::host::{self, InputFile, OutputFile, Stamp};
 use super::opened::{Container, Opened};
-use super::{Control, Format, build};
+use super::seed::Seed;
+use super::{Control, build};
 use crate::base::{Disk, FileTime, Name, ReadAt, Slice};
 use crate::error::{Context, Error, Kind, Result};
 use crate::format::ntfs;
 use crate::format::ntfs::read::{Facts, Volume};
-use crate::format::vhd::{self, Variant, Vhd};
+use crate::format::vhd::{self, Vhd};
+use crate::format::vhdx::{self, Vhdx};
 use crate::tree::Tree;
 
 /// In pieces of this length it is decided what of a disk is worth keeping.
@@ -94,7 +97,7 @@ pub struct Summary {
     /// Whether that is the old one's place.
     pub in_place: bool,
     /// The container.
-    pub format: Format,
+    pub format: &'static str,
     /// The length of the new file in bytes, holes included.
     pub file_bytes: u64,
     /// The number of the partition.
@@ -124,8 +127,8 @@ impl EditPlan {
         host::check_target(&target, force)?;
 
         let opened = Opened::open(image)?;
-        let (format, params) = identity(&opened, request)?;
-        check_extension(request, format)?;
+        let identity = identity(&opened, request).context(|| image.display())?;
+        check_extension(request, &identity)?;
         let (partition, volume) = opened.volume(request.partition)?;
         let facts = volume.facts();
         let place = place_of(&partition.range, facts).context(|| image.display())?;
@@ -155,12 +158,12 @@ impl EditPlan {
             .cloned()
             .chain(plan.used().into_iter().map(|range| place.start + range.start..place.start + range.end))
             .collect();
-        let file = DiskFile::new(format, opened.disk.len(), &used, params)?;
+        let file = DiskFile::new(identity, opened.disk.len(), &used)?;
         let summary = Summary {
             image: image.display().to_string(),
             output: target.display().to_string(),
             in_place,
-            format,
+            format: identity.name(),
             file_bytes: file.len(),
             partition: partition.number,
             steps,
@@ -228,41 +231,79 @@ impl EditPlan {
     }
 }
 
-/// What the new file is to be so that it counts as the old one.
-fn identity(opened: &Opened, request: &Request) -> Result<(Format, vhd::Params)> {
-    let nobody = vhd::Params { created: FileTime::default(), id: uuid::Uuid::nil() };
-    let variant = match opened.container {
-        Container::Raw => return Ok((Format::Raw, nobody)),
-        Container::Vhd(variant) => variant,
-    };
-    let vhd = Vhd::open(InputFile::open(&request.image)?).context(|| request.image.display())?;
-    let footer = vhd.footer();
-    if footer.saved_state && !request.accept_dirty {
-        return Err(Error::invalid("a suspended machine belongs to the disk, and would not find what it remembers")
-            .hint("start it and shut it down, or say --accept-dirty")
-            .context(request.image.display()));
+/// What the new file is to be so that it counts as the old one. One that was a differencing disk becomes a disk of its own.
+fn identity(opened: &Opened, request: &Request) -> Result<Identity> {
+    let file = || InputFile::open(&request.image);
+    match opened.container {
+        Container::Raw => Ok(Identity::Raw),
+        Container::Vhd(variant) => {
+            let vhd = Vhd::open(file()?)?;
+            let footer = vhd.footer();
+            if footer.saved_state && !request.accept_dirty {
+                return Err(Error::invalid(
+                    "a suspended machine belongs to the disk, and would not find what it remembers",
+                )
+                .hint("start it and shut it down, or say --accept-dirty"));
+            }
+            let id = match variant {
+                vhd::Variant::Differencing { .. } => flattened(footer.id, request)?,
+                _ => footer.id,
+            };
+            let params = vhd::Params { created: FileTime::from_vhd(footer.timestamp), id };
+            Ok(Identity::Vhd { fixed: variant == vhd::Variant::Fixed, params })
+        }
+        Container::Vhdx(variant) => {
+            let vhdx = Vhdx::open(file()?)?;
+            let disk_id = match variant {
+                vhdx::Variant::Differencing { .. } => flattened(vhdx.disk_id(), request)?,
+                _ => vhdx.disk_id(),
+            };
+            // Disks that build on the old data have to notice that it is another now.
+            let edits = request.edits.fingerprint();
+            let parts = [
+                &b"edit"[..],
+                vhdx.data_write_id().as_bytes(),
+                request.label.as_deref().unwrap_or_default().as_bytes(),
+            ]
+            .map(<[u8]>::to_vec);
+            let seed = Seed::from_parts(parts.iter().chain(&edits).map(Vec::as_slice));
+            let params =
+                vhdx::Params { file_write: seed.guid("VHDX file"), data_write: seed.guid("VHDX data"), disk_id };
+            let fixed = matches!(variant, vhdx::Variant::Fixed { .. });
+            Ok(Identity::Vhdx { fixed, sector: vhdx.sector_size(), params })
+        }
     }
-    let params = vhd::Params { created: FileTime::from_vhd(footer.timestamp), id: footer.id };
-    let format = match variant {
-        Variant::Fixed => Format::VhdFixed,
-        Variant::Dynamic { .. } => Format::Vhd,
-    };
-    Ok((format, params))
+}
+
+/// The id of a disk that is made of a differencing one and its parents; the old file, which stays, keeps its own.
+fn flattened(id: Uuid, request: &Request) -> Result<Uuid> {
+    if request.output.is_none() {
+        return Err(Error::invalid(
+            "a differencing disk holds changes to another file only, and cannot be edited in its place",
+        )
+        .hint("say --output to make a disk of its own out of it and its parents, or merge it into its parent first"));
+    }
+    Ok(Seed::from_parts([&b"flattened"[..], id.as_bytes()]).guid("disk"))
 }
 
 /// Refuses a name that promises another container.
-fn check_extension(request: &Request, format: Format) -> Result<()> {
+fn check_extension(request: &Request, identity: &Identity) -> Result<()> {
     let Some(output) = &request.output else { return Ok(()) };
-    let promised = Format::of_path(output);
-    let vhd = |format: Format| matches!(format, Format::Vhd | Format::VhdFixed);
-    match promised {
-        Ok(promised) if promised != format && !(vhd(promised) && vhd(format)) => {
-            Err(Error::invalid("an edit keeps the image's container, and the output's name promises another")
-                .hint("give the output the image's extension; `nanovhd convert` changes the container")
-                .context(output.display()))
-        }
-        _ => Ok(()),
+    let extension = output.extension().unwrap_or_default().to_string_lossy().to_ascii_lowercase();
+    let fits = match extension.as_str() {
+        "vhd" => matches!(identity, Identity::Vhd { .. }),
+        "vhdx" => matches!(identity, Identity::Vhdx { .. }),
+        "img" | "raw" => matches!(identity, Identity::Raw),
+        _ => true,
+    };
+    if fits {
+        return Ok(());
     }
+    Err(Error::invalid("an edit keeps the image's container, and the output's name promises another")
+        .found(format_args!("'{extension}'"))
+        .allowed(identity.name())
+        .hint("give the output the image's extension; `nanovhd convert` changes the container")
+        .context(output.display()))
 }
 
 /// Where the volume itself is: from the partition's start, as long as its boot sector says.
@@ -307,15 +348,20 @@ fn too_small(error: Error) -> Error {
     }
 }
 
-/// The ranges of the disk outside of `volume` that hold anything but zeros, in whole pieces.
+/// The ranges of the disk outside of `volume` that hold anything but zeros, in whole pieces. What a container does not have is not
+/// looked at.
 fn kept_ranges(disk: &dyn ReadAt, volume: &Range<u64>) -> Result<Vec<Range<u64>>> {
     let mut kept: Vec<Range<u64>> = Vec::new();
     let mut buffer = vec![0; PIECE as usize];
     for around in [0..volume.start, volume.end..disk.len()] {
-        for at in around.clone().step_by(PIECE as usize) {
-            let piece = at..(at + PIECE).min(around.end);
+        let mut at = around.start;
+        while at < around.end {
+            let Some(data) = disk.next_data(at)?.filter(|data| data.start < around.end) else { break };
+            let start = (data.start / PIECE * PIECE).max(at);
+            let piece = start..((start / PIECE + 1) * PIECE).min(around.end);
             let bytes = &mut buffer[..(piece.end - piece.start) as usize];
-            disk.read_at(at, bytes)?;
+            disk.read_at(piece.start, bytes)?;
+            at = piece.end;
             match kept.last_mut() {
                 _ if is_zero(bytes) => {}
                 Some(last) if last.end == piece.start => last.end = piece.end,
@@ -328,4 +374,43 @@ fn kept_ranges(disk: &dyn ReadAt, volume: &Range<u64>) -> Result<Vec<Range<u64>>
 
 fn is_zero(bytes: &[u8]) -> bool {
     bytes.iter().all(|byte| *byte == 0)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_is_zero_is_not_kept() {
+        let mut disk = vec![0; 8 * PIECE as usize + 512];
+        for at in [0, 2 * PIECE - 1, 5 * PIECE, 8 * PIECE + 511] {
+            disk[at as usize] = 1;
+        }
+        let kept = kept_ranges(&disk, &(PIECE + 512..5 * PIECE)).unwrap();
+        assert_eq!(kept, [0..PIECE, 5 * PIECE..6 * PIECE, 8 * PIECE..8 * PIECE + 512]);
+        assert_eq!(kept_ranges(&disk, &(0..ReadAt::len(&disk))).unwrap(), []);
+    }
+
+    #[test]
+    fn a_volume_has_to_lie_within_its_partition() {
+        let facts = |len| Facts {
+            cluster_size: 4096,
+            sector_size: 512,
+            hidden_sectors: 0,
+            serial: 0,
+            label: Name::default(),
+            created: FileTime(0),
+            version: (3, 1),
+            dirty: true,
+            len,
+            free_bytes: 0,
+            boot_code: Vec::new(),
+        };
+        assert_eq!(place_of(&(10..20), &facts(9)).unwrap(), 10..19);
+        for len in [11, u64::MAX] {
+            assert_eq!(place_of(&(10..20), &facts(len)).unwrap_err().kind(), Kind::Corrupt);
+        }
+        assert!(refuse_dirty(&facts(1), true).is_ok());
+        assert_eq!(refuse_dirty(&facts(1), false).unwrap_err().kind(), Kind::Invalid);
+    }
 }

@@ -516,3 +516,6 @@ fn listing(folder: &Path) -> Result<Vec<(String, PathBuf)>> {
     }
     Ok(keyed.into_iter().map(|(_, entry)| entry).collect())
 }
+
+#[cfg(test)]
+mod tests;

@@ -5,6 +5,7 @@
 
 pub mod build;
 pub mod capture;
+pub mod chain;
 mod control;
 pub mod demo;
 mod disk_file;
