@@ -3,9 +3,12 @@
 pub mod bytes;
 pub mod crc32c;
 pub mod filetime;
+pub mod inherit;
 pub mod io;
 pub mod layers;
 pub mod name;
+pub mod near;
+pub mod sddl;
 pub mod security;
 pub mod upcase;
 
