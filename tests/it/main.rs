@@ -3,6 +3,7 @@
 
 mod bcd;
 mod boot;
+mod convert;
 mod demo;
 mod flips;
 mod hive;
