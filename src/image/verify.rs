@@ -6,13 +6,13 @@ use std::sync::Arc;
 use serde::Serialize;
 
 use super::host::{InputFile, OutputFile};
-use super::opened::Opened;
+use super::opened::{self, Opened};
 use crate::base::ReadAt;
 use crate::error::{Error, Kind, Result};
 use crate::format::vhd::Vhd;
 use crate::format::vhdx::Vhdx;
 use crate::verify::image::{self, Looked};
-use crate::verify::{Finding, Findings, Level, Rule};
+use crate::verify::{container, Finding, Findings, Level, Rule};
 
 /// Findings that an error names in words; the rest is counted.
 const NAMED: usize = 5;
@@ -32,13 +32,23 @@ pub struct Report {
 /// # Errors
 /// Only if the file cannot be read at all, or has no such partition: what is wrong with it is a finding.
 pub fn file(path: &Path, partition: Option<u32>) -> Result<Report> {
-    InputFile::open(path)?; // whether there is a file at all
+    let file = InputFile::open(path)?;
     let mut report = Report::default();
     let disk = match Opened::open(path) {
-        Ok(opened) => opened.disk,
-        Err(error) if matches!(error.kind(), Kind::Io) => return Err(error),
+        Ok(opened) => {
+            let layer = |layer: &'_ opened::Layer| (layer.path.display().to_string(), Arc::clone(&layer.file));
+            let layers: Vec<(String, Arc<dyn ReadAt>)> = opened.layers.iter().map(layer).collect();
+            let layers = layers.iter().map(|(name, file)| container::Layer { name: name.clone(), file });
+            container::check(&layers.collect::<Vec<_>>(), &mut report.findings);
+            opened.disk
+        }
+        Err(error) if error.kind() == Kind::Io => return Err(error),
         Err(error) => {
-            report.findings.add(Finding::new(Rule::Unreadable, error).allowed("an image that can be read"));
+            let alone = container::Layer { name: path.display().to_string(), file: &file };
+            container::check(&[alone], &mut report.findings);
+            if report.findings.count(Level::Error) == 0 {
+                report.findings.add(Finding::new(Rule::Unreadable, error).allowed("an image that can be read"));
+            }
             return Ok(report);
         }
     };
@@ -55,6 +65,8 @@ pub fn file(path: &Path, partition: Option<u32>) -> Result<Report> {
 /// Checks what was written, before it gets its name; an error-level finding is an error.
 pub fn made(output: &OutputFile<'_>) -> Result<()> {
     let file: Arc<dyn ReadAt> = Arc::new(output.reader()?);
+    let mut findings = Findings::default();
+    container::check(&[container::Layer { name: "the output".into(), file: &file }], &mut findings);
     let disk: Arc<dyn ReadAt> = if Vhdx::is_vhdx(&file) {
         Arc::new(Vhdx::open(file)?)
     } else if Vhd::is_vhd(&file) {
@@ -62,7 +74,6 @@ pub fn made(output: &OutputFile<'_>) -> Result<()> {
     } else {
         file
     };
-    let mut findings = Findings::default();
     image::check(&disk, None, &mut findings);
     let errors = findings.count(Level::Error);
     if errors == 0 {

@@ -3,6 +3,7 @@
 
 mod bcd;
 mod boot;
+mod convert;
 mod demo;
 mod flips;
 mod hive;
@@ -13,4 +14,5 @@ mod spine;
 mod support;
 mod trouble;
 mod vhd;
+mod vhdx;
 mod wim;
