@@ -126,6 +126,11 @@ impl<'a> Volume<'a> {
         }
     }
 
+    /// How many records `$MFT` has.
+    pub(super) fn records(&self) -> u64 {
+        self.mft.size / self.geometry.record as u64
+    }
+
     /// The offset of a record's first byte.
     pub(super) fn record_offset(&self, number: u32) -> Option<u64> {
         let at = u64::from(number) * self.geometry.record as u64;
