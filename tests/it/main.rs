@@ -12,5 +12,6 @@ mod ntfs_tools;
 mod spine;
 mod support;
 mod trouble;
+mod verify_clean;
 mod vhd;
 mod wim;

@@ -9,7 +9,7 @@ use super::file::hash_name;
 use super::index::{self, Entry, Wanted};
 use crate::base::{FileTime, Name, upcase};
 use crate::format::ntfs::ondisk::{FileName as NameHeader, file, namespace, record_flag};
-use crate::verify::{Finding, Level, Rule};
+use crate::verify::{Finding, Rule};
 
 /// Goes through all directories.
 pub(super) fn check(context: &mut Context<'_>, facts: &mut Facts) {
@@ -44,10 +44,14 @@ struct Directory {
 
 impl Directory {
     fn add(&self, context: &mut Context<'_>, entry: &Entry<'_>, finding: Finding) {
+        context.add(self.place(entry, finding));
+    }
+
+    fn place(&self, entry: &Entry<'_>, finding: Finding) -> Finding {
         let name = Name::from_le_bytes(entry.key.get(NAME_AT..).unwrap_or_default());
         let mut finding = finding.record(u64::from(self.number)).part(format_args!("$I30, entry {name:?}"));
         finding.place.offset = entry.at;
-        context.add(finding);
+        finding
     }
 
     /// Names that are the same without case. The entries come in order, so that such names come one after the other.
@@ -64,7 +68,7 @@ impl Directory {
     fn check_entry(&self, context: &mut Context<'_>, facts: &mut Facts, entry: &Entry<'_>) {
         let Ok((header, _)) = NameHeader::read_from_prefix(entry.key) else { return };
         let file = match facts.resolve(entry.reference) {
-            Resolved::File(index) => &facts.files[index as usize],
+            Resolved::File(index) => facts.files[index as usize].clone(),
             Resolved::Unknown => return, // the record is the cause
             other => return self.lost(context, facts, entry, other),
         };
@@ -77,7 +81,7 @@ impl Directory {
         let space = entry.key.get(NAMESPACE_AT).copied().unwrap_or_default();
         let hash = hash_name(self.reference, space, entry.key.get(NAME_AT..).unwrap_or_default());
         let first = file.first_name as usize;
-        let found = facts.names_of(file).iter().position(|name| name.hash == hash);
+        let found = facts.names_of(&file).iter().position(|name| name.hash == hash);
         let Some(index) = found.map(|index| first + index) else {
             if !file.is(state::DAMAGED) {
                 let found = format!("record {} has no such name (namespace {space}) in this directory", file.number);
@@ -90,7 +94,7 @@ impl Directory {
             return;
         };
         if !file.is(state::DAMAGED) {
-            self.compare(context, facts, entry, &header, file);
+            self.compare(context, facts, entry, &header, &file);
         }
         facts.names[index].seen = true;
     }
@@ -110,89 +114,66 @@ impl Directory {
     }
 
     /// What an entry repeats of its file.
-    fn compare(&self, context: &mut Context<'_>, facts: &Facts, entry: &Entry<'_>, header: &NameHeader, file: &File) {
-        let leniency = Leniency::of(facts, file);
+    fn compare(
+        &self,
+        context: &mut Context<'_>,
+        facts: &mut Facts,
+        entry: &Entry<'_>,
+        header: &NameHeader,
+        file: &File,
+    ) {
         let times = header.times.map(|time| time.get());
-        if times != file.times {
-            // Windows writes the time of the last access down an hour late at the most, and not everywhere at once.
-            let only_access = times[..3] == file.times[..3];
-            let level = if only_access { Some(Level::Note) } else { leniency.level() };
-            let differs = (0..4).find(|index| times[*index] != file.times[*index]).unwrap_or(0);
-            let which = ["created", "modified", "record changed", "accessed"][differs];
-            let found = format!("{which} {}", FileTime(times[differs]));
-            let allowed = format!("{}, as record {} has it", FileTime(file.times[differs]), file.number);
-            self.differs(context, entry, Rule::EntryTimes, level, found, allowed);
+        let is_stale = may_be_stale(facts, file);
+        let mut differs = |facts: &mut Facts, rule: Rule, stale: bool, found: String, allowed: String| {
+            let allowed = format!("{allowed}, as record {} has it", file.number);
+            let finding = self.place(entry, Finding::new(rule, found).allowed(allowed));
+            if stale { facts.note_stale(finding) } else { context.add(finding) }
+        };
+        if let Some(which) = (0..4).find(|which| times[*which] != file.times[*which]) {
+            // Windows writes the time of the last access down an hour late at the most, and not everywhere at once. Times of the
+            // format (0, or the year 1970) stay in entries that were never brought up to date (seen on volumes of Windows 10).
+            let is_stale = is_stale || which == ACCESSED || times.iter().all(|time| matches!(*time, 0 | UNIX_EPOCH));
+            let name = ["created", "modified", "record changed", "accessed"][which];
+            let found = format!("{name} {}", FileTime(times[which]));
+            differs(facts, Rule::EntryTimes, is_stale, found, FileTime(file.times[which]).to_string());
         }
         let sizes = (header.allocated.get(), header.size.get());
-        if sizes != (file.allocated, file.size) && !file.is(state::DIRECTORY) {
-            let found = format!("{} bytes, {} allocated", sizes.1, sizes.0);
-            let allowed =
-                format!("{} bytes, {} allocated, as record {} has it", file.size, file.allocated, file.number);
-            self.differs(context, entry, Rule::EntrySizes, leniency.level(), found, allowed);
-        } else if file.is(state::DIRECTORY) && sizes != (0, 0) {
-            let found = format!("{} bytes, {} allocated", sizes.1, sizes.0);
-            self.differs(context, entry, Rule::EntrySizes, leniency.level(), found, "0 for a directory".to_owned());
+        let expected = if file.is(state::DIRECTORY) { (0, 0) } else { (file.allocated, file.size) };
+        if sizes != expected {
+            let text = |(allocated, size)| format!("{size} bytes, {allocated} allocated");
+            differs(facts, Rule::EntrySizes, is_stale, text(sizes), text(expected));
         }
         if header.attributes.get() != file.attributes {
             let found = format!("attributes {:#x}", header.attributes.get());
-            let allowed = format!("{:#x}, as record {} has them", file.attributes, file.number);
-            self.differs(context, entry, Rule::EntryFlags, leniency.level(), found, allowed);
+            differs(facts, Rule::EntryFlags, is_stale, found, format!("{:#x}", file.attributes));
         }
         if header.tag.get() != file.tag {
             let found = format!("tag or length of extended attributes {:#x}", header.tag.get());
-            let allowed = format!("{:#x}, as record {} has it", file.tag, file.number);
-            self.differs(context, entry, Rule::EntryTag, leniency.level(), found, allowed);
+            differs(facts, Rule::EntryTag, is_stale, found, format!("{:#x}", file.tag));
         }
-    }
-
-    fn differs(
-        &self,
-        context: &mut Context<'_>,
-        entry: &Entry<'_>,
-        rule: Rule,
-        level: Option<Level>,
-        found: String,
-        allowed: String,
-    ) {
-        let mut finding = Finding::new(rule, found).allowed(allowed);
-        finding.level = level.unwrap_or(finding.level);
-        self.add(context, entry, finding);
     }
 }
 
-/// Why an entry may be older than its file.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-enum Leniency {
-    None,
-    /// Windows leaves what the format wrote, zeros among them, in the entries of system files (seen on volumes of Windows 10:
-    /// $AttrDef has no size in the root directory).
-    SystemFile,
-    /// Windows brings the entry of the link up to date through which the file was changed, and leaves the others.
-    HardLinks,
-}
+/// The last of the four times of a file.
+const ACCESSED: usize = 3;
+/// 1970-01-01.
+const UNIX_EPOCH: u64 = 116_444_736_000_000_000;
 
-impl Leniency {
-    fn of(facts: &Facts, file: &File) -> Self {
-        let below_extend = || {
-            facts.names_of(file).iter().all(|name| {
-                number_of(name.parent).is_some_and(|parent| {
-                    parent == file::EXTEND || facts.file(parent).is_some_and(|parent| is_below_extend(facts, parent))
-                })
-            })
-        };
-        if file.number < file::QUOTA
-            || file.record_flags & record_flag::EXTEND != 0
-            || file.number < file::FIRST_USER && below_extend()
-        {
-            return Self::SystemFile;
-        }
-        let links = facts.names_of(file).iter().filter(|name| name.namespace != namespace::DOS).count();
-        if links > 1 { Self::HardLinks } else { Self::None }
-    }
-
-    fn level(self) -> Option<Level> {
-        (self != Self::None).then_some(Level::Note)
-    }
+/// Whether Windows leaves the entries of a file older than the file.
+///
+/// * It leaves what the format wrote, zeros among it, in the entries of system files, below `$Extend` too (seen on volumes of Windows 10:
+///   `$AttrDef` has no size in the root directory).
+/// * It brings that link up to date through which a file was changed, and leaves its other hard links.
+fn may_be_stale(facts: &Facts, file: &File) -> bool {
+    let parents = || facts.names_of(file).iter().map(|name| number_of(name.parent));
+    let below_extend = || {
+        parents().all(|parent| {
+            parent == Some(file::EXTEND)
+                || parent.and_then(|parent| facts.file(parent)).is_some_and(|parent| is_below_extend(facts, parent))
+        })
+    };
+    let is_system = file.number < file::QUOTA || file.record_flags & record_flag::EXTEND != 0 || below_extend();
+    is_system || facts.names_of(file).iter().filter(|name| name.namespace != namespace::DOS).count() > 1
 }
 
 /// Whether a directory lies in `$Extend`, at most a few levels deep (`$RmMetadata\$TxfLog`).

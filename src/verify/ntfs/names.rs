@@ -143,7 +143,6 @@ pub(super) fn count_extended_attributes(value: &[u8]) -> Result<(u64, u64), Stri
 
 /// Checks that each name has its entry, and that a way leads from the root to each file.
 pub(super) fn check(context: &mut Context<'_>, facts: &Facts) {
-    super::file::tell_stale_names(context, facts);
     let ways = Ways::new(facts);
     for (index, file) in facts.files.iter().enumerate() {
         let names = facts.names_of(file);
