@@ -6,7 +6,9 @@ use clap::{Parser, Subcommand, ValueEnum};
 use parse_size::{ByteSuffix, Config};
 
 use crate::base::FileTime;
+use crate::format::wim::Compression;
 use crate::image::Format;
+use crate::image::edits::CopyIn;
 
 /// Turns a Windows image file (WIM, ESD, SWM) into a disk that boots. Needs no Windows, no administrator rights and no mounts.
 #[derive(Debug, Parser)]
@@ -22,7 +24,17 @@ pub(super) struct Args {
 #[derive(Debug, Subcommand)]
 pub(super) enum Command {
     Build(Build),
-    Inspect(Inspect),
+    Edit(Edit),
+    Capture(Capture),
+    Convert(Convert),
+    #[command(alias = "inspect")]
+    Info(Info),
+    Ls(Ls),
+    Cat(Cat),
+    Extract(Extract),
+    Reg(Reg),
+    Bcd(Bcd),
+    Verify(Verify),
     Demo(Demo),
 }
 
@@ -45,7 +57,114 @@ pub(super) struct Build {
     #[arg(long)]
     pub(super) check_integrity: bool,
     #[command(flatten)]
+    pub(super) edits: EditArgs,
+    #[command(flatten)]
     pub(super) disk: DiskArgs,
+}
+
+/// Change the files, the registry or the label of an image that exists. A new image is written, checked and put in the old one's
+/// place; until then the old one is untouched.
+#[derive(Debug, clap::Args)]
+pub(super) struct Edit {
+    /// The image: VHD, VHDX or the bare sectors of a disk or an NTFS volume.
+    pub(super) image: PathBuf,
+    /// Make a new file instead, and leave the image as it is.
+    #[arg(short, long, value_name = "FILE")]
+    pub(super) output: Option<PathBuf>,
+    /// The partition. Without it the one that holds a Windows, or the only NTFS one.
+    #[arg(long, value_name = "N")]
+    pub(super) partition: Option<u32>,
+    #[command(flatten)]
+    pub(super) edits: EditArgs,
+    /// Give the volume another label, at most 32 characters.
+    #[arg(long, value_name = "TEXT", value_parser = label)]
+    pub(super) label: Option<String>,
+    /// The moment at which the changes are made: RFC 3339 or seconds since 1970. Without it SOURCE_DATE_EPOCH, else the newest
+    /// modification time in the image.
+    #[arg(long, value_name = "TIME", value_parser = timestamp)]
+    pub(super) timestamp: Option<FileTime>,
+    /// Take the volume as it lies on the disk even if it was not left clean. What its journal still holds is lost.
+    #[arg(long)]
+    pub(super) accept_dirty: bool,
+    /// Print what would be done, and do nothing.
+    #[arg(long)]
+    pub(super) dry_run: bool,
+    /// Replace an existing --output.
+    #[arg(long)]
+    pub(super) force: bool,
+}
+
+/// What `build` and `edit` share. Deletions come first, then copies, then the registry, each kind in the order of the arguments.
+#[derive(Debug, clap::Args)]
+pub(super) struct EditArgs {
+    /// Delete a file or a directory with all that is in it.
+    #[arg(long, value_name = "PATH")]
+    pub(super) delete: Vec<String>,
+    /// Copy a file or folder into the image. Without a target, or with one that ends in '\\', it goes into that directory (the root)
+    /// under its own name; else the target is what it becomes. 'FOLDER/=\\X' copies what is in the folder into \\X.
+    #[arg(long, value_name = "SOURCE[=TARGET]", value_parser = copy)]
+    pub(super) copy: Vec<CopyIn>,
+    /// Apply a .reg file to the image's registry.
+    #[arg(long, value_name = "FILE")]
+    pub(super) reg: Vec<PathBuf>,
+}
+
+/// Capture the volume of an image as a WIM.
+#[derive(Debug, clap::Args)]
+pub(super) struct Capture {
+    /// The image: VHD, VHDX or the bare sectors of a disk or an NTFS volume.
+    pub(super) image: PathBuf,
+    /// The WIM to make.
+    #[arg(short, long, value_name = "FILE")]
+    pub(super) output: PathBuf,
+    /// The partition. Without it the one that holds a Windows, or the only NTFS one.
+    #[arg(long, value_name = "N")]
+    pub(super) partition: Option<u32>,
+    /// The compression.
+    #[arg(long, value_name = "TYPE", default_value = "lzx")]
+    pub(super) compress: CompressArg,
+    /// The image's name in the WIM. Without it the volume's label, or the product's name.
+    #[arg(long, value_name = "TEXT")]
+    pub(super) name: Option<String>,
+    /// The image's description in the WIM.
+    #[arg(long, value_name = "TEXT")]
+    pub(super) description: Option<String>,
+    /// Leave nothing out. (Else page files, the hibernation file, the recycle bin and 'System Volume Information' are, as by DISM.)
+    #[arg(long)]
+    pub(super) all: bool,
+    /// When the WIM was made: RFC 3339 or seconds since 1970. Without it SOURCE_DATE_EPOCH, else the newest modification time in the
+    /// image.
+    #[arg(long, value_name = "TIME", value_parser = timestamp)]
+    pub(super) timestamp: Option<FileTime>,
+    /// Print what would be made, and make nothing.
+    #[arg(long)]
+    pub(super) dry_run: bool,
+    /// Replace an existing output.
+    #[arg(long)]
+    pub(super) force: bool,
+}
+
+/// A [`Compression`] as typed.
+#[derive(Debug, Clone, Copy, ValueEnum)]
+pub(super) enum CompressArg {
+    /// As it is.
+    None,
+    /// Fast.
+    #[value(alias = "fast")]
+    Xpress,
+    /// Small.
+    #[value(alias = "max", alias = "maximum")]
+    Lzx,
+}
+
+impl From<CompressArg> for Compression {
+    fn from(compression: CompressArg) -> Self {
+        match compression {
+            CompressArg::None => Self::None,
+            CompressArg::Xpress => Self::Xpress,
+            CompressArg::Lzx => Self::Lzx,
+        }
+    }
 }
 
 /// What `build` and `demo` share.
@@ -73,28 +192,156 @@ pub(super) struct DiskArgs {
     /// Print what would be made, and make nothing.
     #[arg(long)]
     pub(super) dry_run: bool,
+    /// Do not check the disk before it gets its name.
+    #[arg(long)]
+    pub(super) no_verify: bool,
     /// Replace an existing output.
     #[arg(long)]
     pub(super) force: bool,
 }
 
-/// Show what a WIM, ESD or SWM holds.
+/// Put a disk into another container: VHD, VHDX or none, growing or fixed. A differencing disk is made one of its own.
 #[derive(Debug, clap::Args)]
-pub(super) struct Inspect {
-    /// The image file.
+pub(super) struct Convert {
+    /// The disk: VHD, VHDX (with the parents of a differencing one) or raw.
+    #[arg(value_name = "IMAGE")]
+    pub(super) image: PathBuf,
+    /// The file to make.
+    #[arg(short, long, value_name = "FILE")]
+    pub(super) output: PathBuf,
+    /// The container; without it the output's extension decides.
+    #[arg(long, value_name = "FORMAT")]
+    pub(super) format: Option<FormatArg>,
+    /// The moment to write as the disk's creation: RFC 3339 or seconds since 1970. Without it SOURCE_DATE_EPOCH, else that of the
+    /// disk, else the year 2000.
+    #[arg(long, value_name = "TIME", value_parser = timestamp)]
+    pub(super) timestamp: Option<FileTime>,
+    /// Replace an existing output.
+    #[arg(long)]
+    pub(super) force: bool,
+}
+
+/// What is looked into.
+#[derive(Debug, clap::Args)]
+pub(super) struct SourceArgs {
+    /// What to look into: a WIM, ESD or one part of a split WIM, a VHD or VHDX, the bare sectors of a disk, or an NTFS volume.
+    /// What it is follows from what it holds, not from its name.
+    #[arg(value_name = "SOURCE")]
     pub(super) file: PathBuf,
     /// Further parts of a split WIM that lie elsewhere, as a pattern.
     #[arg(long, value_name = "PATTERN")]
     pub(super) parts: Option<String>,
-    /// Only this image.
+    /// The image of a WIM: an index, or a name or edition, or a part of one that only one image has. Needed if it has several.
     #[arg(long, value_name = "INDEX|NAME")]
     pub(super) image: Option<String>,
-    /// List the files of each image too.
+    /// The partition of a disk, by its number. Without it the one that holds a Windows.
+    #[arg(long, value_name = "N", conflicts_with = "image")]
+    pub(super) partition: Option<u32>,
+}
+
+/// Show what a WIM, ESD or SWM holds, or what a disk is: its container, partitions, volumes, and the Windows on it.
+#[derive(Debug, clap::Args)]
+pub(super) struct Info {
+    #[command(flatten)]
+    pub(super) source: SourceArgs,
+    /// List the files of each image too. (`nanovhd ls` tells more.)
     #[arg(long)]
     pub(super) tree: bool,
-    /// Check the integrity table.
+    /// Check a WIM's integrity table.
     #[arg(long)]
     pub(super) check_integrity: bool,
+}
+
+/// List files of an image.
+#[derive(Debug, clap::Args)]
+#[command(after_help = super::ls::HELP)]
+pub(super) struct Ls {
+    #[command(flatten)]
+    pub(super) source: SourceArgs,
+    /// The files or directories to list, with \ or / between names; * and ? match, case does not matter. Without one the root.
+    #[arg(value_name = "PATH")]
+    pub(super) paths: Vec<String>,
+    /// Show attributes, size, modification time (UTC), number of links, short name, link targets and named streams.
+    #[arg(short, long)]
+    pub(super) long: bool,
+    /// List what is below directories too, with full paths.
+    #[arg(short = 'R', long)]
+    pub(super) recursive: bool,
+    /// Show owners and security descriptors (SDDL); implies --long.
+    #[arg(long)]
+    pub(super) security: bool,
+}
+
+/// Write files of an image to standard output.
+///
+/// Contents are checked on the way (a WIM's against their SHA-1): if the exit code is not 0, what was written is not to be
+/// trusted. With --json only errors are JSON.
+#[derive(Debug, clap::Args)]
+pub(super) struct Cat {
+    #[command(flatten)]
+    pub(super) source: SourceArgs,
+    /// The files, one after the other; a named stream is PATH:STREAM.
+    #[arg(value_name = "PATH[:STREAM]", required = true)]
+    pub(super) paths: Vec<String>,
+}
+
+/// Copy files and folders of an image to the host.
+#[derive(Debug, clap::Args)]
+#[command(after_help = super::extract::HELP)]
+pub(super) struct Extract {
+    #[command(flatten)]
+    pub(super) source: SourceArgs,
+    /// What to copy, with \ or / between names; * and ? match. Each comes into the folder under its last name; without one
+    /// everything comes.
+    #[arg(value_name = "PATH")]
+    pub(super) paths: Vec<String>,
+    /// The folder to copy into; it is made if it is not there.
+    #[arg(short, long, value_name = "DIR")]
+    pub(super) output: PathBuf,
+    /// Replace files that exist. (Folders that exist are filled in any case.)
+    #[arg(long)]
+    pub(super) force: bool,
+    /// Copy named streams too: as such on Windows, elsewhere as files NAME:STREAM.
+    #[arg(long)]
+    pub(super) streams: bool,
+}
+
+/// Read the registry of an image, or of a hive file.
+#[derive(Debug, clap::Args)]
+#[command(after_help = super::reg::HELP)]
+pub(super) struct Reg {
+    #[command(flatten)]
+    pub(super) source: SourceArgs,
+    /// The key, as Windows shows it: HKLM\SYSTEM\CurrentControlSet\...; or, in a hive file or with --hive, its path within the
+    /// hive. Without it: which hives there are, or the root of the hive.
+    #[arg(value_name = "KEY")]
+    pub(super) key: Option<String>,
+    /// Only this value; '' is the default value.
+    #[arg(value_name = "VALUE")]
+    pub(super) value: Option<String>,
+    /// Show everything below the key too.
+    #[arg(short, long)]
+    pub(super) recursive: bool,
+    /// Take KEY to be a path within the hive that this file of the image is: Users\Default\NTUSER.DAT.
+    #[arg(long, value_name = "PATH")]
+    pub(super) hive: Option<String>,
+    /// Write the text of a .reg file, as regedit does.
+    #[arg(long, conflicts_with_all = ["json", "value"])]
+    pub(super) export: bool,
+}
+
+/// Print a boot store as `bcdedit /enum all` does.
+#[derive(Debug, clap::Args)]
+#[command(after_help = super::bcd::HELP)]
+pub(super) struct Bcd {
+    #[command(flatten)]
+    pub(super) source: SourceArgs,
+    /// The store, as a path in the image, where it is not the one that the firmware would find.
+    #[arg(long, value_name = "PATH")]
+    pub(super) store: Option<String>,
+    /// Print identifiers in full, as /v does, and not {bootmgr} and its like.
+    #[arg(short, long)]
+    pub(super) verbose: bool,
 }
 
 /// Make a small Nano-like WIM out of nothing and build a disk from it.
@@ -110,6 +357,34 @@ pub(super) struct Demo {
     pub(super) disk: DiskArgs,
 }
 
+/// Check an image on all levels: container, partitions, NTFS, the way to boot, Windows.
+#[derive(Debug, clap::Args)]
+pub(super) struct Verify {
+    /// The image: VHD, VHDX, the bare sectors of a disk, or an NTFS volume.
+    #[arg(required_unless_present = "list")]
+    pub(super) image: Option<PathBuf>,
+    /// Show findings of this level and above. (All count.)
+    #[arg(long, value_name = "LEVEL", default_value = "note")]
+    pub(super) level: LevelArg,
+    /// Of the volumes check only this one, and not the way to boot.
+    #[arg(long, value_name = "N")]
+    pub(super) partition: Option<u32>,
+    /// Print all rules instead: code, level, what each demands, and what happens else.
+    #[arg(long, conflicts_with_all = ["image", "level", "partition"])]
+    pub(super) list: bool,
+}
+
+/// A level of findings, as typed.
+#[derive(Debug, Clone, Copy, ValueEnum)]
+pub(super) enum LevelArg {
+    /// What Windows or the firmware refuses, repairs or goes wrong over.
+    Error,
+    /// What is sound, but not as it should be.
+    Warning,
+    /// What is worth knowing.
+    Note,
+}
+
 /// [`Format`] as typed.
 #[derive(Debug, Clone, Copy, ValueEnum)]
 pub(super) enum FormatArg {
@@ -117,6 +392,10 @@ pub(super) enum FormatArg {
     Vhd,
     /// VHD with every sector in the file.
     VhdFixed,
+    /// VHDX that grows.
+    Vhdx,
+    /// VHDX with every sector in the file.
+    VhdxFixed,
     /// The sectors alone.
     Raw,
 }
@@ -126,6 +405,8 @@ impl From<FormatArg> for Format {
         match format {
             FormatArg::Vhd => Self::Vhd,
             FormatArg::VhdFixed => Self::VhdFixed,
+            FormatArg::Vhdx => Self::Vhdx,
+            FormatArg::VhdxFixed => Self::VhdxFixed,
             FormatArg::Raw => Self::Raw,
         }
     }
@@ -140,6 +421,10 @@ fn cluster_size(text: &str) -> Result<u32, String> {
     let bytes = size(text)?;
     let fits = bytes.is_power_of_two() && (512..=0x1_0000).contains(&bytes);
     if fits { Ok(bytes as u32) } else { Err(format!("{bytes} bytes; allowed: 512, 1K, 2K, 4K, 8K, 16K, 32K, 64K")) }
+}
+
+fn copy(text: &str) -> Result<CopyIn, String> {
+    CopyIn::parse(text).map_err(|error| error.to_string())
 }
 
 fn label(text: &str) -> Result<String, String> {

@@ -1,12 +1,23 @@
 //! Floor 6: the command line. One file per command; words, progress and exit codes here and nowhere below.
 
 mod args;
+mod bcd;
 mod build;
+mod capture;
+mod cat;
+mod convert;
 mod demo;
+mod disk;
+mod edit;
 mod exit;
-mod inspect;
+mod extract;
+mod info;
+mod ls;
 mod output;
 mod progress;
+mod reg;
+mod sources;
+mod verify;
 
 use std::ffi::OsString;
 use std::io::{self, IsTerminal, Write};
@@ -65,11 +76,25 @@ pub fn run(args: impl IntoIterator<Item = OsString>, env: &mut Env<'_>) -> u8 {
     let json = args.json;
     let outcome = match args.command {
         Command::Build(command) => build::run(&command, json, env),
-        Command::Inspect(command) => inspect::run(&command, json, env),
+        Command::Edit(command) => edit::run(&command, json, env),
+        Command::Capture(command) => capture::run(&command, json, env),
+        Command::Convert(command) => convert::run(&command, json, env),
+        Command::Info(command) => info::run(&command, json, env),
+        Command::Ls(command) => ls::run(&command, json, env),
+        Command::Cat(command) => cat::run(&command, env),
+        Command::Extract(command) => extract::run(&command, json, env),
+        Command::Reg(command) => reg::run(&command, json, env),
+        Command::Bcd(command) => bcd::run(&command, json, env),
+        Command::Verify(command) => return finish(verify::run(&command, json, env), json, env),
         Command::Demo(command) => demo::run(&command, json, env),
     };
+    finish(outcome.map(|()| 0), json, env)
+}
+
+/// The exit code of what a command came to; an error is told first.
+fn finish(outcome: Result<u8>, json: bool, env: &mut Env<'_>) -> u8 {
     match outcome {
-        Ok(()) => 0,
+        Ok(code) => code,
         Err(error) => {
             let code = exit::code(error.kind());
             // If even this cannot be written, the exit code is all there is left to say.

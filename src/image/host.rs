@@ -3,6 +3,7 @@
 use std::fs::File;
 use std::io;
 use std::path::{Path, PathBuf};
+use std::time::SystemTime;
 
 use tempfile::NamedTempFile;
 
@@ -11,27 +12,27 @@ use crate::base::{Disk, ReadAt};
 use crate::error::{Context, Error, Kind, Result};
 
 #[cfg(unix)]
-mod positioned {
+pub(super) mod positioned {
     use std::fs::File;
     use std::io;
     use std::os::unix::fs::FileExt;
 
-    pub(super) fn read(file: &File, buf: &mut [u8], at: u64) -> io::Result<()> {
+    pub(in crate::image) fn read(file: &File, buf: &mut [u8], at: u64) -> io::Result<()> {
         file.read_exact_at(buf, at)
     }
 
-    pub(super) fn write(file: &File, data: &[u8], at: u64) -> io::Result<()> {
+    pub(in crate::image) fn write(file: &File, data: &[u8], at: u64) -> io::Result<()> {
         file.write_all_at(data, at)
     }
 }
 
 #[cfg(windows)]
-mod positioned {
+pub(super) mod positioned {
     use std::fs::File;
     use std::io;
     use std::os::windows::fs::FileExt;
 
-    pub(super) fn read(file: &File, mut buf: &mut [u8], mut at: u64) -> io::Result<()> {
+    pub(in crate::image) fn read(file: &File, mut buf: &mut [u8], mut at: u64) -> io::Result<()> {
         while !buf.is_empty() {
             match file.seek_read(buf, at) {
                 Ok(0) => return Err(io::ErrorKind::UnexpectedEof.into()),
@@ -43,7 +44,7 @@ mod positioned {
         Ok(())
     }
 
-    pub(super) fn write(file: &File, mut data: &[u8], mut at: u64) -> io::Result<()> {
+    pub(in crate::image) fn write(file: &File, mut data: &[u8], mut at: u64) -> io::Result<()> {
         while !data.is_empty() {
             match file.seek_write(data, at) {
                 Ok(0) => return Err(io::ErrorKind::WriteZero.into()),
@@ -79,6 +80,24 @@ impl InputFile {
         }
         let file = File::open(path).map_err(|e| Error::io("cannot be opened", e)).context(name)?;
         Ok(Self { file, len: metadata.len(), path: path.to_owned() })
+    }
+}
+
+/// What tells whether a file is still what it was.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Stamp {
+    /// Its length.
+    pub len: u64,
+    /// When it was last written, where the host knows.
+    pub modified: Option<SystemTime>,
+}
+
+impl InputFile {
+    /// What the file is like at this moment.
+    pub fn stamp(&self) -> Result<Stamp> {
+        let metadata = self.file.metadata().map_err(|e| Error::io("cannot be looked at", e));
+        let metadata = metadata.context(|| self.path.display())?;
+        Ok(Stamp { len: metadata.len(), modified: metadata.modified().ok() })
     }
 }
 
@@ -172,6 +191,22 @@ impl<'c> OutputFile<'c> {
         Ok(Self { file, len, target: target.to_owned(), force, guard })
     }
 
+    /// What has been written so far, to be read back through a handle of its own.
+    pub fn reader(&self) -> Result<InputFile> {
+        let file = self.file.as_file().try_clone();
+        let file = file.map_err(|e| Error::io("the output cannot be read back", e));
+        Ok(InputFile { file: file.context(|| self.target.display())?, len: self.len, path: self.target.clone() })
+    }
+
+    /// Gives the file the permissions that another one has, which it is to replace.
+    pub fn take_permissions(&self, of: &Path) -> Result<()> {
+        let permissions = std::fs::metadata(of).map(|metadata| metadata.permissions());
+        permissions
+            .and_then(|permissions| self.file.as_file().set_permissions(permissions))
+            .map_err(|e| Error::io("the output cannot be given the permissions of the file that it replaces", e))
+            .context(|| self.target.display())
+    }
+
     /// Gives the file its own name, now that it is complete.
     pub fn keep(self) -> Result<()> {
         self.guard.0.check()?;
@@ -186,12 +221,52 @@ impl<'c> OutputFile<'c> {
     }
 }
 
+/// An [`OutputFile`] that is written as a stream and grows as it is.
+#[derive(Debug)]
+pub struct OutputStream<'c>(OutputFile<'c>);
+
+impl<'c> OutputStream<'c> {
+    /// Starts a file that is to become `target`.
+    pub fn create(target: &Path, force: bool, control: &'c Control) -> Result<Self> {
+        OutputFile::create(target, 0, force, control).map(Self)
+    }
+
+    /// Gives the file its own name, now that it is complete.
+    pub fn keep(self) -> Result<()> {
+        self.0.keep()
+    }
+}
+
+impl io::Write for OutputStream<'_> {
+    /// An interruption is an error of no kind that callers would try again after; [`Control::check`] tells it.
+    fn write(&mut self, data: &[u8]) -> io::Result<usize> {
+        self.0.guard.0.check().map_err(io::Error::other)?;
+        self.0.file.as_file().write(data)
+    }
+
+    fn flush(&mut self) -> io::Result<()> {
+        self.0.file.as_file().flush()
+    }
+}
+
+impl io::Read for OutputStream<'_> {
+    fn read(&mut self, buf: &mut [u8]) -> io::Result<usize> {
+        self.0.file.as_file().read(buf)
+    }
+}
+
+impl io::Seek for OutputStream<'_> {
+    fn seek(&mut self, to: io::SeekFrom) -> io::Result<u64> {
+        self.0.file.as_file().seek(to)
+    }
+}
+
 /// Lets a signal know that there is a temporary file, for as long as there is one.
 #[derive(Debug)]
-struct Guard<'c>(&'c Control);
+pub(super) struct Guard<'c>(&'c Control);
 
 impl<'c> Guard<'c> {
-    fn new(control: &'c Control) -> Self {
+    pub(super) fn new(control: &'c Control) -> Self {
         control.begin_output();
         Self(control)
     }

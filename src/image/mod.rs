@@ -3,16 +3,29 @@
 //! The clock, chance and the host's files enter here and nowhere below: as the recipe's timestamp, as a [`seed`], through
 //! [`host`].
 
+pub mod boot_store;
 pub mod build;
+pub mod capture;
+pub mod chain;
+pub mod content;
 mod control;
+pub mod convert;
 pub mod demo;
+mod disk_file;
+pub mod edit;
+pub mod edits;
+pub mod extract;
 pub mod host;
+pub mod host_files;
+pub mod lookup;
 pub mod opened;
 mod recipe;
+pub mod reparse;
 pub mod seed;
 pub mod source;
+pub mod verify;
 
 pub use build::{ImagePlan, Summary};
 pub use control::Control;
 pub use recipe::{Format, Recipe};
-pub use source::Source;
+pub use source::{Choice, Input, Source};

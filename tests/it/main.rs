@@ -3,14 +3,18 @@
 
 mod bcd;
 mod boot;
+mod convert;
 mod demo;
 mod flips;
 mod hive;
 mod lzms;
 mod ntfs;
+mod ntfs_read;
 mod ntfs_tools;
 mod spine;
 mod support;
 mod trouble;
+mod verify_clean;
 mod vhd;
+mod vhdx;
 mod wim;
