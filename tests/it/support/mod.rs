@@ -6,5 +6,6 @@ pub(crate) mod ntfs_check;
 pub(crate) mod program;
 pub(crate) mod qemu;
 pub(crate) mod random_tree;
+pub(crate) mod surgeon;
 pub(crate) mod tools;
 pub(crate) mod volume;
