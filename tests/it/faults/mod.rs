@@ -5,8 +5,10 @@
 mod ntfs;
 mod volumes;
 
+use std::any::Any;
 use std::collections::BTreeSet;
 use std::fmt::Write;
+use std::panic::AssertUnwindSafe;
 use std::sync::atomic::{AtomicUsize, Ordering};
 
 use nanovhd::verify::{Area, Finding, Findings, Level, Rule};
@@ -72,9 +74,12 @@ fn failures<T: Clone + Sync>(on: &str, good: &T, faults: &[Fault<T>], check: imp
     let work = || {
         let mut found = Vec::new();
         while let Some(fault) = faults.get(next.fetch_add(1, Ordering::Relaxed)) {
-            let mut broken = good.clone();
-            let place = (fault.inject)(&mut broken);
-            if let Some(failure) = judge(fault.rule, fault.also, &place, &check(&broken)) {
+            let judged = std::panic::catch_unwind(AssertUnwindSafe(|| {
+                let mut broken = good.clone();
+                let place = (fault.inject)(&mut broken);
+                judge(fault.rule, fault.also, &place, &check(&broken))
+            }));
+            if let Some(failure) = judged.unwrap_or_else(|panic| Some(words_of(&*panic))) {
                 found.push(format!("{}, {}, on {on}: {failure}", fault.rule.code(), fault.name));
             }
         }
@@ -84,6 +89,12 @@ fn failures<T: Clone + Sync>(on: &str, good: &T, faults: &[Fault<T>], check: imp
         let threads: Vec<_> = (0..2).map(|_| scope.spawn(work)).collect();
         threads.into_iter().flat_map(|thread| thread.join().expect("no panic")).collect()
     })
+}
+
+/// What a panic said, be it the check's or the surgeon's.
+fn words_of(panic: &(dyn Any + Send)) -> String {
+    let text = panic.downcast_ref::<String>().map(String::as_str).or_else(|| panic.downcast_ref::<&str>().copied());
+    format!("PANIC: {}", text.unwrap_or("no words"))
 }
 
 /// What is wrong with what was found about a fault.

@@ -23,8 +23,10 @@ pub(super) const LINKS: usize = 40;
 const LARGE_DESCRIPTORS: u32 = 6;
 
 const WOF_TAG: u32 = 0x8000_0017;
+/// Length of the file that the overlay filter keeps.
+pub(super) const WOF_LEN: usize = 30_000;
 /// The chunks of XPRESS4K.
-const WOF_CHUNK: usize = 4096;
+pub(super) const WOF_CHUNK: usize = 4096;
 
 /// A volume of our own writer, with one of everything.
 pub(super) fn ours(cluster_size: u32, sector_size: u32) -> Surgeon {
@@ -176,7 +178,7 @@ fn attached(maker: &mut Maker, root: NodeId) {
 
 /// A file as the overlay filter keeps it (CompactOS), with XPRESS in chunks of 4 KiB.
 fn overlay(maker: &mut Maker, root: NodeId) {
-    let text: Vec<u8> = (0..9000u32).flat_map(|at| format!("line {}\r\n", at / 7).into_bytes()).take(30_000).collect();
+    let text: Vec<u8> = maker.random.bytes(WOF_LEN).iter().map(|byte| b'a' + byte % 16).collect();
     let (mut table, mut chunks) = (Vec::new(), Vec::new());
     let mut encoder = xpress::Encoder::new();
     for chunk in text.chunks(WOF_CHUNK) {

@@ -3,6 +3,7 @@
 use nanovhd::verify::Rule;
 
 use super::{Faults, Surgeon, Where, fault};
+use crate::faults::volumes::{WOF_CHUNK, WOF_LEN};
 use crate::support::surgeon::{int, kind};
 
 const SPARSE: u32 = 0x200;
@@ -37,7 +38,7 @@ pub(super) const FAULTS: Faults = &[
     fault(Rule::WofStream, "chunks out of order", |v| chunk(v, 0, &[0xFF, 0x70])),
     fault(Rule::WofStream, "a chunk past the end", |v| chunk(v, 8, &[0xFF, 0xFF, 0xFF, 0x7F])),
     fault(Rule::WofStream, "codes that are none", |v| {
-        let chunks = 30_000usize.div_ceil(4096);
+        let chunks = WOF_LEN.div_ceil(WOF_CHUNK);
         chunk(v, 4 * (chunks - 1), &[0xFF; 256])
     }),
     fault(Rule::WofStream, "a stream without an end", |v| {

@@ -97,13 +97,13 @@ pub(super) const FAULTS: Faults = &[
         Where::Any(vec![Where::Records(vec![1, 3]), Where::Offset(mirror as u64, 4 * v.record_len as u64)])
     }),
     fault(Rule::MftMirror, "the boot sector names another place", |v| {
-        let lcn = v.free_clusters(64);
+        let lcn = v.free_clusters((4 * v.record_len).div_ceil(v.cluster) as u64);
         v.patch_boot(0x38, &lcn.to_le_bytes());
         Where::Any(vec![Where::Record(1), BOOT])
     })
     .also(&[Rule::BootSector]),
     fault(Rule::MftRuns, "the boot sector names an empty place", |v| {
-        let lcn = v.free_clusters(64);
+        let lcn = v.free_clusters((4 * v.record_len).div_ceil(v.cluster) as u64);
         v.patch_boot(0x30, &lcn.to_le_bytes());
         Where::Whole
     })

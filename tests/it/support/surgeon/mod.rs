@@ -324,7 +324,11 @@ impl Surgeon {
     /// The $FILE_NAME attribute with that name.
     #[track_caller]
     pub(crate) fn name(&self, base: u64, name: &str) -> Attribute {
-        let found = self.names(base).into_iter().find(|attribute| text(&attribute.raw[attribute.value_at() + 66..]).trim_end_matches('\0') == name);
+        let is = |attribute: &Attribute| {
+            let value = &attribute.raw[attribute.value_at()..];
+            text(&value[66..66 + 2 * usize::from(value[64])]) == name
+        };
+        let found = self.names(base).into_iter().find(is);
         found.unwrap_or_else(|| panic!("record {base} has no name '{name}'"))
     }
 
