@@ -4,6 +4,7 @@
 //! [`host`].
 
 pub mod build;
+pub mod chain;
 mod control;
 pub mod demo;
 pub mod host;
