@@ -7,6 +7,7 @@ pub mod io;
 pub mod layers;
 pub mod name;
 pub mod near;
+pub mod sddl;
 pub mod security;
 pub mod upcase;
 

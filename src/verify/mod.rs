@@ -4,10 +4,12 @@
 //! be looked at and adds what it finds to [`Findings`]. They share no code with the writers but the base types. No input
 //! makes them fail: what cannot be read is a finding too.
 
+pub mod boot;
 mod finding;
 pub mod ntfs;
 pub mod partitions;
 mod rules;
+pub mod windows;
 
 pub use finding::{Finding, Findings, KEPT_OF_A_RULE, Level, Place};
 pub use rules::{Area, Rule};

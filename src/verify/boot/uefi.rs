@@ -1,0 +1,72 @@
+//! From UEFI firmware to the boot manager.
+
+use super::{Chain, Volume};
+use crate::format::bcd::Firmware;
+use crate::verify::partitions::Content;
+use crate::verify::{Finding, Findings, Level, Rule};
+use crate::windows::Machine;
+
+/// Where bcdboot puts the boot manager, and what it tells the firmware to start.
+const MICROSOFTS: &str = r"\EFI\Microsoft\Boot\bootmgfw.efi";
+/// Where firmware looks that was told nothing, by processor (UEFI specification, 3.5.1.1).
+const FALLBACKS: [(Machine, &str); 4] = [
+    (Machine::Amd64, r"\EFI\Boot\bootx64.efi"),
+    (Machine::X86, r"\EFI\Boot\bootia32.efi"),
+    (Machine::Arm64, r"\EFI\Boot\bootaa64.efi"),
+    (Machine::Arm, r"\EFI\Boot\bootarm.efi"),
+];
+
+pub(super) fn check(chain: &Chain<'_>, system: Option<&Volume<'_>>, findings: &mut Findings) {
+    let Some(volume) = system else {
+        let finding = Finding::new(Rule::EfiSystem, "no EFI system partition on a disk that has a Windows to start");
+        findings.add(finding.allowed("one, with a FAT volume"));
+        return;
+    };
+    findings.set_partition(Some(volume.partition.number));
+    match (volume.content, volume.tree) {
+        (Content::Fat, Some(_)) => {
+            check_manager(chain, volume, findings);
+            chain.from_store(Firmware::Uefi, volume, findings);
+        }
+        (Content::Fat, None) => {
+            findings
+                .add(Finding::new(Rule::EfiSystem, "a FAT volume that cannot be read").allowed("a whole one").at(0));
+        }
+        (other, _) => findings.add(Finding::new(Rule::EfiSystem, other).allowed("a FAT volume").at(0)),
+    }
+    findings.set_partition(None);
+}
+
+fn check_manager(chain: &Chain<'_>, volume: &Volume<'_>, findings: &mut Findings) {
+    let present: Vec<_> = FALLBACKS.iter().filter(|(_, path)| volume.file(path).is_some()).collect();
+    let wanted = FALLBACKS.iter().find(|(machine, _)| Some(*machine) == chain.machine);
+    let allowed = wanted.map_or(r"\EFI\Boot\boot<processor>.efi".to_owned(), |(_, path)| (*path).to_owned());
+    let fits = |machine: Machine| chain.machine.is_none_or(|wanted| wanted == machine);
+    if !present.iter().any(|(machine, _)| fits(*machine)) {
+        let others: Vec<_> = present.iter().map(|(_, path)| *path).collect();
+        let named = volume.file(MICROSOFTS).is_some();
+        let found = match others.as_slice() {
+            [] if named => format!("{MICROSOFTS} only, which firmware starts when it was told to"),
+            [] => "no boot manager".to_owned(),
+            _ => format!("{} only, for another processor", others.join(", ")),
+        };
+        let level = if named { Level::Warning } else { Rule::EfiBootManager.level() };
+        findings.add(Finding::new(Rule::EfiBootManager, found).allowed(&allowed).level(level));
+    }
+    let programs = present.iter().map(|(machine, path)| (*path, Some(*machine)));
+    for (path, machine) in programs.chain([(MICROSOFTS, chain.machine)]) {
+        check_program(volume, path, machine, findings);
+    }
+}
+
+/// A program for UEFI has to be there whole, and for the processor that its name says.
+fn check_program(volume: &Volume<'_>, path: &str, machine: Option<Machine>, findings: &mut Findings) {
+    let Some((tree, _)) = volume.file(path) else { return };
+    let found = tree.read_file(path).and_then(|bytes| Machine::of_pe(&bytes.unwrap_or_default()));
+    let (found, allowed) = match (found, machine) {
+        (Err(error), _) => (error.to_string(), "a program for UEFI".to_owned()),
+        (Ok(found), Some(machine)) if found != machine => (format!("for {found}"), format!("for {machine}")),
+        _ => return,
+    };
+    findings.add(Finding::new(Rule::EfiBootManager, found).allowed(allowed).path(path));
+}

@@ -1,0 +1,2 @@
+//! directories
+pub(super) fn check(_: &mut super::context::Context<'_>, _: &mut super::facts::Facts) {}

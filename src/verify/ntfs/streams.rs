@@ -1,0 +1,2 @@
+//! streams
+pub(super) fn check(_: &mut super::context::Context<'_>, _: &super::facts::Facts) {}
