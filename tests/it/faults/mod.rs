@@ -110,6 +110,9 @@ fn judge(rule: Rule, also: &[Rule], place: &Where, findings: &Findings) -> Optio
     let of_rule: Vec<_> = findings.kept().iter().filter(|finding| finding.rule == rule).collect();
     if of_rule.is_empty() {
         failure.push_str("not found");
+        if let Some(other) = findings.kept().iter().find(|finding| finding.level > Level::Note) {
+            let _ = write!(failure, ", but {other}");
+        }
     } else if !of_rule.iter().any(|finding| place.fits(finding)) {
         let _ = write!(failure, "found, but not at {place:?}: {}", of_rule[0]);
     } else if rule.level() != Level::Note && of_rule.iter().all(|finding| finding.level == Level::Note) {

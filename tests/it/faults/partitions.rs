@@ -108,11 +108,11 @@ const MBR: Faults = &[
 
 /// A disk that sgdisk divided: EFI system partition, reserved partition, our writer's volume. `None` where this machine cannot.
 fn gpt_disk() -> Option<Vec<u8>> {
-    let tools = Tools::find(&["sgdisk", "mkfs.vfat"])?;
+    let tools = Tools::find(&["sgdisk", "mkdosfs"])?;
     let folder = tempfile::tempdir().unwrap();
     let (path, fat) = (folder.path().join("disk"), folder.path().join("fat"));
     fs::write(&fat, vec![0; 2 * MIB]).unwrap();
-    tools.run("mkfs.vfat", &[text(&fat)]);
+    tools.run("mkdosfs", &[text(&fat)]);
     let mut disk = vec![0; 4 * MIB];
     disk[MIB..3 * MIB].copy_from_slice(&fs::read(&fat).unwrap());
     disk.extend(&*VOLUME);
@@ -160,7 +160,7 @@ fn table(disk: &mut [u8], copy: Copy, change: impl FnOnce(&mut [u8])) -> Where {
     change(&mut disk[start..start + len]);
     let sum = crc32(&disk[start..start + len]);
     header(disk, copy, |header| put(header, 88, 4, sum.into()));
-    Where::Any(vec![Where::Offset(start as u64, len as u64), Where::Named("partition"), Where::Named("entry"), Where::AnyPartition])
+    Where::Any(vec![Where::Offset(start as u64, len as u64), Where::Offset(head as u64, SECTOR as u64), Where::Named("partition"), Where::Named("entry"), Where::AnyPartition])
 }
 
 /// The same in both.
@@ -174,7 +174,13 @@ const fn entry(number: usize) -> usize {
 }
 
 const GPT: Faults = &[
-    fault(Rule::GptProtective, "none", |d| mbr(d, 0, 4, 1, 7)).also(&[Rule::NoPartitions, Rule::MbrEntry]),
+    fault(Rule::GptProtective, "none", |d| {
+        d[ENTRIES..ENTRIES + ENTRY].fill(0);
+        Where::Offset(0, 512)
+    })
+    .also(&[Rule::NoPartitions]),
+    fault(Rule::GptProtective, "of another type", |d| mbr(d, 0, 4, 1, 7))
+        .also(&[Rule::NoPartitions, Rule::MbrEntry, Rule::MbrDiskSignature]),
     fault(Rule::GptProtective, "over a part of the disk", |d| mbr(d, 0, 12, 4, 4096)),
     fault(Rule::GptProtective, "no signature", |d| {
         d[510] = 0;

@@ -76,7 +76,7 @@ pub(super) const FAULTS: Faults = &[
         let total = int(&v.bytes, 0x28, 8);
         total_sectors(v, total + 1)
     })
-    .also(&[Rule::BootBackup, Rule::BitmapTail, Rule::BadClusters]),
+    .also(&[Rule::BootBackup, Rule::BitmapTail, Rule::BadClusters, Rule::ClusterLeak]),
     fault(Rule::BootFile, "another place", |v| {
         let clusters = v.runs(7, kind::DATA, "")[0].1;
         let lcn = v.free_clusters(clusters);
