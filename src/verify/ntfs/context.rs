@@ -63,8 +63,13 @@ impl Loaded {
 
 impl<'a> Volume<'a> {
     pub(super) fn new(bytes: &'a dyn ReadAt, geometry: Geometry) -> Self {
-        let budget = Cell::new(bytes.len().saturating_mul(2).saturating_add(64 << 20));
+        let budget = Cell::new(bytes.len().saturating_mul(2).saturating_add(4 << 20));
         Self { bytes, geometry, mft: Extents::default(), extensions: Vec::new(), budget }
+    }
+
+    /// The length of the partition.
+    pub(super) fn len(&self) -> u64 {
+        self.bytes.len()
     }
 
     pub(super) fn read_at(&self, at: u64, buf: &mut [u8]) -> Result<()> {
@@ -98,15 +103,23 @@ impl<'a> Volume<'a> {
 
     /// Fills `buf` from a stream beside the first pass; what is not initialised reads as zeros.
     pub(super) fn read_stream(&self, extents: &Extents, at: u64, buf: &mut [u8]) -> Result<()> {
-        let left = self.budget.get().saturating_sub(buf.len() as u64);
-        self.budget.set(left);
-        if left == 0 {
-            return Err(Error::corrupt("more is to be read than the volume can hold"));
-        }
+        self.charge(buf.len())?;
         let filled = extents.initialized.saturating_sub(at).min(buf.len() as u64) as usize;
         let (filled, zeros) = buf.split_at_mut(filled);
         zeros.fill(0);
         self.read_runs(&extents.runs, at, filled)
+    }
+
+    /// Fills `buf` from the clusters of a stream whose sizes are those of what is compressed in them.
+    pub(super) fn read_compressed(&self, extents: &Extents, at: u64, buf: &mut [u8]) -> Result<()> {
+        self.charge(buf.len())?;
+        self.read_runs(&extents.runs, at, buf)
+    }
+
+    fn charge(&self, len: usize) -> Result<()> {
+        let left = self.budget.get().saturating_sub(len as u64);
+        self.budget.set(left);
+        if left > 0 { Ok(()) } else { Err(Error::corrupt("more is to be read than the volume can hold")) }
     }
 
     /// All of a stream of at most `limit` bytes.
@@ -124,6 +137,11 @@ impl<'a> Volume<'a> {
                 Ok(value)
             }
         }
+    }
+
+    /// How many records `$MFT` has.
+    pub(super) fn records(&self) -> u64 {
+        self.mft.size / self.geometry.record as u64
     }
 
     /// The offset of a record's first byte.

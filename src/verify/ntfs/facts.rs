@@ -1,6 +1,7 @@
 //! What is kept of each file while the volume is checked.
 
 use super::context::{number_of, sequence_of};
+use crate::verify::Finding;
 
 /// A file or directory in use.
 #[derive(Debug, Clone, Default)]
@@ -130,11 +131,20 @@ pub(super) struct Facts {
     pub(super) slots: Slots,
     /// Some record could not be read, so that it is not known which clusters, names and references it has.
     pub(super) gaps: bool,
-    /// So many times the information that names repeat is not the file's, and the first such file: as Windows leaves it.
-    pub(super) stale_names: (usize, u32),
+    /// Copies of a file's information that are older than the file in the way in which Windows leaves them: the first of each rule,
+    /// and how many there are.
+    pub(super) stale: Vec<(Finding, usize)>,
 }
 
 impl Facts {
+    /// Counts a copy that is older than its file.
+    pub(super) fn note_stale(&mut self, finding: Finding) {
+        match self.stale.iter_mut().find(|(first, _)| first.rule == finding.rule) {
+            Some((_, count)) => *count += 1,
+            None => self.stale.push((finding, 1)),
+        }
+    }
+
     /// The file in a record.
     pub(super) fn file(&self, number: u32) -> Option<&File> {
         match self.slots.get(number) {

@@ -401,10 +401,8 @@ impl<'a> Checker<'_, '_, 'a> {
             && (header.allocated.get(), header.size.get()) == (file.allocated, file.size)
             && header.attributes.get() == file.attributes;
         if !same && !file.is(state::DAMAGED) {
-            if self.facts.stale_names.0 == 0 {
-                self.facts.stale_names.1 = self.head.number;
-            }
-            self.facts.stale_names.0 += 1;
+            let finding = Finding::new(Rule::FileName, "times, sizes or flags are older than the file's");
+            self.facts.note_stale(finding.record(u64::from(self.head.number)).part("$FILE_NAME"));
         }
     }
 
@@ -505,13 +503,12 @@ impl<'a> Checker<'_, '_, 'a> {
     }
 }
 
-/// Tells once what Windows leaves as it is, with the first file.
-pub(super) fn tell_stale_names(context: &mut Context<'_>, facts: &Facts) {
-    let (count, first) = facts.stale_names;
-    if count > 0 {
-        let found =
-            format!("{count} names keep times, sizes or flags that are no longer the file's; this is the first file");
-        let finding = Finding::new(Rule::FileName, found).level(Level::Note).record(u64::from(first));
-        context.add(finding.part("$FILE_NAME").allowed("that, as Windows brings only directories up to date"));
+/// Tells once for each rule what is older than it should be, as Windows leaves it.
+pub(super) fn tell_stale(context: &mut Context<'_>, facts: &mut Facts) {
+    for (mut finding, count) in std::mem::take(&mut facts.stale) {
+        if count > 1 {
+            finding.found = format!("{} (and {} more like it)", finding.found, count - 1);
+        }
+        context.add(finding.level(Level::Note));
     }
 }

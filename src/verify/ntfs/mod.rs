@@ -20,7 +20,7 @@
 //!
 //! Anything: offsets and lengths from the volume are checked before use, indexes have a limited depth and visit a block once,
 //! and what is read beyond the first pass is limited to twice the volume's length: a volume whose streams share
-//! clusters in order to be read again and again runs into that limit ([`Rule::SharedCluster`](super::Rule::SharedCluster)).
+//! clusters in order to be read again and again runs into that limit ([`Rule::SharedCluster`]).
 //!
 //! # Causes, not consequences
 //!
@@ -56,7 +56,7 @@ mod system;
 mod tests;
 mod views;
 
-use super::Findings;
+use super::{Finding, Findings, Rule};
 use crate::base::ReadAt;
 use context::{Context, Volume};
 
@@ -84,9 +84,14 @@ pub fn check(volume: &dyn ReadAt, findings: &mut Findings) -> Summary {
     let descriptors = secure::check(&mut context);
     secure::check_users(&mut context, &facts, &descriptors);
     directories::check(&mut context, &mut facts);
+    file::tell_stale(&mut context, &mut facts);
     names::check(&mut context, &facts);
     views::check(&mut context, &mut facts);
     streams::check(&mut context, &facts);
+    if context.volume.is_exhausted() {
+        let found = "more was to be read than the volume holds, and the checks were cut short";
+        context.add(Finding::new(Rule::SharedCluster, found).allowed("streams that do not share their clusters"));
+    }
     Summary {
         files: facts.files.len() as u64,
         names: facts.names.len() as u64,

@@ -143,7 +143,6 @@ pub(super) fn count_extended_attributes(value: &[u8]) -> Result<(u64, u64), Stri
 
 /// Checks that each name has its entry, and that a way leads from the root to each file.
 pub(super) fn check(context: &mut Context<'_>, facts: &Facts) {
-    super::file::tell_stale_names(context, facts);
     let ways = Ways::new(facts);
     for (index, file) in facts.files.iter().enumerate() {
         let names = facts.names_of(file);
@@ -160,11 +159,7 @@ pub(super) fn check(context: &mut Context<'_>, facts: &Facts) {
                 Resolved::Stale(sequence) => {
                     orphan(context, file, name.parent, &format!("a record whose sequence number is {sequence}"));
                 }
-                Resolved::Missing
-                    if facts.gaps
-                        && number_of(name.parent).is_none_or(|n| {
-                            u64::from(n) >= context.volume.mft.size / context.volume.geometry.record as u64
-                        }) => {}
+                Resolved::Missing if facts.gaps && is_beyond(context, name.parent) => {}
                 Resolved::Missing => orphan(context, file, name.parent, "a record that is not in use"),
                 Resolved::Extension => orphan(context, file, name.parent, "a record that extends another"),
                 Resolved::Unknown => {}
@@ -175,6 +170,11 @@ pub(super) fn check(context: &mut Context<'_>, facts: &Facts) {
             context.add(finding.allowed("a way from the root").record(u64::from(file.number)));
         }
     }
+}
+
+/// Whether a reference leads behind the records that could be read.
+fn is_beyond(context: &Context<'_>, reference: u64) -> bool {
+    number_of(reference).is_none_or(|number| u64::from(number) >= context.volume.records())
 }
 
 fn orphan(context: &mut Context<'_>, file: &File, parent: u64, what: &str) {

@@ -9,4 +9,5 @@ pub(crate) mod qemu;
 pub(crate) mod random_tree;
 pub(crate) mod surgeon;
 pub(crate) mod tools;
+pub(crate) mod trees;
 pub(crate) mod volume;
