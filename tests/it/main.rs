@@ -16,4 +16,5 @@ mod support;
 mod trouble;
 mod verify_clean;
 mod vhd;
+mod vhdx;
 mod wim;

@@ -1,0 +1,1 @@
+//! Sound files, and files in which one rule is broken.
