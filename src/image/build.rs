@@ -9,7 +9,7 @@ use uuid::Uuid;
 
 use super::host::{self, OutputFile};
 use super::seed::Seed;
-use super::{Control, Format, Recipe, Source};
+use super::{Control, Format, Recipe, Source, verify};
 use crate::base::{Disk, FileTime, Name, Slice, bytes};
 use crate::error::{Error, Kind, Result};
 use crate::format::partitions::mbr;
@@ -215,6 +215,9 @@ impl<'r> ImagePlan<'r> {
                 writer.finish()?;
             }
             Container::Raw(_) => self.write_disk(&output, threads, control)?,
+        }
+        if self.recipe.verify {
+            verify::made(&output).map_err(|error| error.context(self.recipe.output.display()))?;
         }
         output.keep()
     }

@@ -54,6 +54,8 @@ pub struct Recipe {
     pub seed: Option<u64>,
     /// The moment that is written wherever a build writes "now"; else the image's own modification time.
     pub timestamp: Option<FileTime>,
+    /// Whether the disk is checked before it gets its name.
+    pub verify: bool,
 }
 
 impl Recipe {
@@ -68,6 +70,7 @@ impl Recipe {
             cluster_size: 4096,
             seed: None,
             timestamp: None,
+            verify: true,
         }
     }
 }

@@ -7,6 +7,7 @@
 pub mod boot;
 pub mod container;
 mod finding;
+pub mod image;
 pub mod ntfs;
 pub mod partitions;
 mod rules;
