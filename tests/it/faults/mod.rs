@@ -2,6 +2,8 @@
 //!
 //! The faults follow from the rules and from the descriptions of the formats, not from the checks.
 
+mod boot;
+mod containers;
 mod ntfs;
 mod partitions;
 mod volumes;
@@ -147,7 +149,8 @@ fn assert_none(failures: &[String]) {
 
 /// The rules that have a fault somewhere.
 fn covered() -> BTreeSet<Rule> {
-    ntfs::rules().chain(partitions::rules()).collect()
+    let outside = containers::rules().chain(partitions::rules());
+    outside.chain(ntfs::rules()).chain(boot::rules()).collect()
 }
 
 #[test]

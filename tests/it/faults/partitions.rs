@@ -107,7 +107,7 @@ const MBR: Faults = &[
 ];
 
 /// A disk that sgdisk divided: EFI system partition, reserved partition, our writer's volume. `None` where this machine cannot.
-fn gpt_disk() -> Option<Vec<u8>> {
+pub(super) fn gpt_disk() -> Option<Vec<u8>> {
     let tools = Tools::find(&["sgdisk", "mkdosfs"])?;
     let folder = tempfile::tempdir().unwrap();
     let (path, fat) = (folder.path().join("disk"), folder.path().join("fat"));
