@@ -5,6 +5,7 @@ mod bcd;
 mod boot;
 mod convert;
 mod demo;
+mod faults;
 mod flips;
 mod hive;
 mod lzms;

@@ -2,10 +2,12 @@
 #![allow(clippy::unwrap_used)] // as in tests
 
 pub(crate) mod blobs;
+pub(crate) mod crc32;
 pub(crate) mod ntfs_check;
 pub(crate) mod program;
 pub(crate) mod qemu;
 pub(crate) mod random_tree;
+pub(crate) mod surgeon;
 pub(crate) mod tools;
 pub(crate) mod trees;
 pub(crate) mod volume;

@@ -74,6 +74,11 @@ impl<'a> Volume<'a> {
         number.expect("ntfsinfo names the record")
     }
 
+    /// The volume as it is, without a disk around it.
+    pub(crate) fn bytes(&self) -> Vec<u8> {
+        fs::read(self.path()).expect("the volume")
+    }
+
     /// The whole disk: our MBR, one active partition with this volume and our boot record in it.
     pub(crate) fn into_disk(self) -> Disk {
         let mut volume = fs::read(self.path()).expect("the volume");
