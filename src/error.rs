@@ -34,6 +34,8 @@ pub enum Kind {
     WrongMachine,
     /// The volume or disk is too small for what has to go onto it.
     NoSpace,
+    /// What was made is not what it should be, by the program's own check.
+    BadResult,
     /// The user, or the system, asked the program to stop.
     Interrupted,
 }

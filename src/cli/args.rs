@@ -33,6 +33,7 @@ pub(super) enum Command {
     Extract(Extract),
     Reg(Reg),
     Bcd(Bcd),
+    Verify(Verify),
     Demo(Demo),
 }
 
@@ -81,9 +82,13 @@ pub(super) struct Edit {
     /// modification time in the image.
     #[arg(long, value_name = "TIME", value_parser = timestamp)]
     pub(super) timestamp: Option<FileTime>,
-    /// Take the volume as it lies on the disk even if it was not left clean. What its journal still holds is lost.
+    /// Take the volume as it lies on the disk even if it was not left clean or parts of it cannot be read. What is in its journal only,
+    /// and what cannot be read, is lost.
     #[arg(long)]
     pub(super) accept_dirty: bool,
+    /// Do not check the new image before it gets its name.
+    #[arg(long)]
+    pub(super) no_verify: bool,
     /// Print what would be done, and do nothing.
     #[arg(long)]
     pub(super) dry_run: bool,
@@ -190,6 +195,9 @@ pub(super) struct DiskArgs {
     /// Print what would be made, and make nothing.
     #[arg(long)]
     pub(super) dry_run: bool,
+    /// Do not check the disk before it gets its name.
+    #[arg(long)]
+    pub(super) no_verify: bool,
     /// Replace an existing output.
     #[arg(long)]
     pub(super) force: bool,
@@ -329,6 +337,34 @@ pub(super) struct Demo {
     pub(super) keep_wim: Option<PathBuf>,
     #[command(flatten)]
     pub(super) disk: DiskArgs,
+}
+
+/// Check an image on all levels: container, partitions, NTFS, the way to boot, Windows.
+#[derive(Debug, clap::Args)]
+pub(super) struct Verify {
+    /// The image: VHD, VHDX, the bare sectors of a disk, or an NTFS volume.
+    #[arg(required_unless_present = "list")]
+    pub(super) image: Option<PathBuf>,
+    /// Show findings of this level and above. (All count.)
+    #[arg(long, value_name = "LEVEL", default_value = "note")]
+    pub(super) level: LevelArg,
+    /// Of the volumes check only this one, and not the way to boot.
+    #[arg(long, value_name = "N")]
+    pub(super) partition: Option<u32>,
+    /// Print all rules instead: code, level, what each demands, and what happens else.
+    #[arg(long, conflicts_with_all = ["image", "level", "partition"])]
+    pub(super) list: bool,
+}
+
+/// A level of findings, as typed.
+#[derive(Debug, Clone, Copy, ValueEnum)]
+pub(super) enum LevelArg {
+    /// What Windows or the firmware refuses, repairs or goes wrong over.
+    Error,
+    /// What is sound, but not as it should be.
+    Warning,
+    /// What is worth knowing.
+    Note,
 }
 
 /// [`Format`] as typed.

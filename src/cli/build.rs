@@ -36,6 +36,7 @@ pub(super) fn recipe(output: &Path, disk: &DiskArgs, replace: bool, env: &Env<'_
         cluster_size: disk.cluster_size,
         seed: disk.seed,
         timestamp,
+        verify: !disk.no_verify,
         ..Recipe::new(output)
     })
 }

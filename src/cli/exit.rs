@@ -5,10 +5,14 @@ use crate::error::Kind;
 /// Stopped by a signal: 128 + SIGINT, as shells report it.
 pub(super) const INTERRUPTED: u8 = 130;
 
+/// There are errors in the image that was checked.
+pub(super) const FOUND: u8 = 1;
+
 /// The table of `nanovhd --help`.
 pub(super) const HELP: &str = "\
 Exit codes:
-   0  done
+   0  done; of verify: no errors
+   1  of verify: there are errors in the image
    2  the command line is wrong
   10  the host failed to read or write
   11  the host's disk is full
@@ -22,6 +26,7 @@ Exit codes:
   33  the image lacks what it needs to boot (BOOTMGR, WINLOAD)
   34  the image is for another processor or firmware
   35  the disk is too small for the image
+  40  what was made did not pass the check, and was not kept
  130  stopped by a signal";
 
 /// The exit code of a kind of error: each has its own.
@@ -39,6 +44,7 @@ pub(super) fn code(kind: Kind) -> u8 {
         Kind::NotBootable => 33,
         Kind::WrongMachine => 34,
         Kind::NoSpace => 35,
+        Kind::BadResult => 40,
         Kind::Interrupted => INTERRUPTED,
     }
 }
@@ -57,6 +63,9 @@ pub(super) fn hint(kind: Kind) -> &'static str {
             "`nanovhd inspect FILE` shows the images of a file; choose another"
         }
         Kind::NoSpace => "choose a larger --size",
+        Kind::BadResult => {
+            "this is a fault of this program, or of the image: please report it; --no-verify keeps the disk for a look"
+        }
         Kind::Interrupted => "run it again",
     }
 }
@@ -80,6 +89,7 @@ mod tests {
             Kind::NotBootable,
             Kind::WrongMachine,
             Kind::NoSpace,
+            Kind::BadResult,
             Kind::Interrupted,
         ];
         let mut codes: Vec<u8> = kinds.into_iter().map(code).collect();

@@ -16,6 +16,7 @@ mod output;
 mod progress;
 mod reg;
 mod sources;
+mod verify;
 
 use std::ffi::OsString;
 use std::io::{self, IsTerminal, Write};
@@ -82,10 +83,16 @@ pub fn run(args: impl IntoIterator<Item = OsString>, env: &mut Env<'_>) -> u8 {
         Command::Extract(command) => extract::run(&command, json, env),
         Command::Reg(command) => reg::run(&command, json, env),
         Command::Bcd(command) => bcd::run(&command, json, env),
+        Command::Verify(command) => return finish(verify::run(&command, json, env), json, env),
         Command::Demo(command) => demo::run(&command, json, env),
     };
+    finish(outcome.map(|()| 0), json, env)
+}
+
+/// The exit code of what a command came to; an error is told first.
+fn finish(outcome: Result<u8>, json: bool, env: &mut Env<'_>) -> u8 {
     match outcome {
-        Ok(()) => 0,
+        Ok(code) => code,
         Err(error) => {
             let code = exit::code(error.kind());
             // If even this cannot be written, the exit code is all there is left to say.

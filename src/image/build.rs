@@ -11,7 +11,7 @@ use super::disk_file::{DiskFile, Identity};
 use super::edits::Step;
 use super::host::{self, OutputFile};
 use super::seed::Seed;
-use super::{Control, Format, Recipe, Source};
+use super::{Control, Format, Recipe, Source, verify};
 use crate::base::{Disk, FileTime, Name, Slice, bytes};
 use crate::error::{Error, Kind, Result};
 use crate::format::partitions::mbr;
@@ -211,6 +211,9 @@ impl<'r> ImagePlan<'r> {
         control.expect(self.volume.summary().data_bytes);
         let output = OutputFile::create(&self.recipe.output, self.file.len(), self.recipe.force, control)?;
         self.file.write(&output, |disk| self.write_disk(disk, threads, control))?;
+        if self.recipe.verify {
+            verify::made(&output).map_err(|error| error.context(self.recipe.output.display()))?;
+        }
         output.keep()
     }
 

@@ -31,6 +31,9 @@ const PROCESSOR_ARCHITECTURE_AMD64: u32 = 9;
 
 const COMPONENTS: usize = 160;
 
+/// The services of its SYSTEM hive.
+const DRIVERS: [&str; 6] = ["disk", "storahci", "intelide", "volmgr", "partmgr", "Ntfs"];
+
 /// The whole WIM, with LZX compression.
 pub fn wim(threads: NonZeroUsize) -> Result<Vec<u8>> {
     let editions = [("ServerStandardNano", "SERVERSTANDARDNANO"), (IMAGE, "SERVERDATACENTERNANO")];
@@ -173,6 +176,9 @@ impl Builder {
         self.file(r"Windows\System32\boot\winload.exe", program("a stand-in for the loader"))?;
         self.file(r"Windows\System32\winresume.exe", program("a stand-in for the resume loader"))?;
         self.file(r"Windows\System32\ntoskrnl.exe", program("a stand-in for the kernel"))?;
+        for driver in DRIVERS {
+            self.file(&format!(r"Windows\System32\drivers\{driver}.sys"), program("a stand-in for a driver"))?;
+        }
         Ok(())
     }
 
@@ -293,7 +299,7 @@ fn system_hive() -> Result<Hive> {
         (control(r"ComputerName\ComputerName"), "ComputerName", Value::sz("NANOVHD-DEMO")),
         (control("ProductOptions"), "ProductType", Value::sz("ServerNT")),
     ];
-    let services = ["disk", "storahci", "intelide", "volmgr", "partmgr", "Ntfs"].into_iter().flat_map(|driver| {
+    let services = DRIVERS.into_iter().flat_map(|driver| {
         let start = if driver == "Ntfs" { 3 } else { 0 }; // the loader itself loads the boot volume's file system
         let values = [
             ("ImagePath", Value::expand_sz(&format!(r"System32\drivers\{driver}.sys"))),

@@ -200,6 +200,13 @@ impl<'c> OutputFile<'c> {
             .context(|| self.target.display())
     }
 
+    /// What has been written so far, to be read back through a handle of its own.
+    pub fn reader(&self) -> Result<InputFile> {
+        let file = self.file.as_file().try_clone();
+        let file = file.map_err(|e| Error::io("the output cannot be read back", e));
+        Ok(InputFile { file: file.context(|| self.target.display())?, len: self.len, path: self.target.clone() })
+    }
+
     /// Gives the file its own name, now that it is complete.
     pub fn keep(self) -> Result<()> {
         self.guard.0.check()?;

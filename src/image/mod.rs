@@ -22,6 +22,7 @@ mod recipe;
 pub mod reparse;
 pub mod seed;
 pub mod source;
+pub mod verify;
 
 pub use build::{ImagePlan, Summary};
 pub use control::Control;

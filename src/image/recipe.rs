@@ -55,6 +55,8 @@ pub struct Recipe {
     pub seed: Option<u64>,
     /// The moment that is written wherever a build writes "now"; else the image's own modification time.
     pub timestamp: Option<FileTime>,
+    /// Whether the disk is checked before it gets its name.
+    pub verify: bool,
     /// What is to be changed about the image's files, once its boot files are in place.
     pub edits: Edits,
 }
@@ -71,6 +73,7 @@ impl Recipe {
             cluster_size: 4096,
             seed: None,
             timestamp: None,
+            verify: true,
             edits: Edits::default(),
         }
     }

@@ -6,6 +6,7 @@
 
 pub mod boot;
 mod finding;
+pub mod image;
 pub mod ntfs;
 pub mod partitions;
 mod rules;

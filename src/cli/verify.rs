@@ -1,0 +1,142 @@
+//! `nanovhd verify`.
+
+use std::io::Write;
+
+use serde::Serialize;
+
+use super::args::{LevelArg, Verify};
+use super::{Env, exit, output, progress};
+use crate::error::Result;
+use crate::image::verify::{self, Report};
+use crate::verify::image::{Looked, LookedPartition};
+use crate::verify::{Finding, Level, Rule};
+
+/// The object that `--json` prints.
+#[derive(Serialize)]
+struct Json<'r> {
+    /// The file.
+    image: String,
+    /// How many findings there are of each level, shown or not.
+    errors: usize,
+    warnings: usize,
+    notes: usize,
+    /// Findings of the chosen level and above, at most 50 of each rule: level, code, place (partition, path, record, part,
+    /// offset; what is unknown is left out), found, allowed.
+    findings: Vec<JsonFinding<'r>>,
+    /// What was looked at.
+    looked: &'r Looked,
+}
+
+#[derive(Serialize)]
+struct JsonFinding<'r> {
+    #[serde(flatten)]
+    finding: &'r Finding,
+    /// What Windows or the firmware does about it.
+    consequence: &'static str,
+}
+
+/// A rule in the list of `--list --json`.
+#[derive(Serialize)]
+struct JsonRule {
+    code: &'static str,
+    area: String,
+    level: Level,
+    about: &'static str,
+    consequence: &'static str,
+}
+
+impl From<LevelArg> for Level {
+    fn from(level: LevelArg) -> Self {
+        match level {
+            LevelArg::Error => Self::Error,
+            LevelArg::Warning => Self::Warning,
+            LevelArg::Note => Self::Note,
+        }
+    }
+}
+
+/// Gives the exit code: 1 if there is an error in the image.
+pub(super) fn run(command: &Verify, json: bool, env: &mut Env<'_>) -> Result<u8> {
+    let Some(image) = &command.image else { return list(json, env).map(|()| 0) };
+    let report = progress::with_bar("Checking", env, || verify::file(image, command.partition))?;
+    let level = command.level.into();
+    if json {
+        output::json(env, &to_json(&image.display().to_string(), &report, level))?;
+    } else {
+        print(&report, level, env.stdout)?;
+    }
+    Ok(if report.findings.count(Level::Error) > 0 { exit::FOUND } else { 0 })
+}
+
+fn to_json<'r>(image: &str, report: &'r Report, level: Level) -> Json<'r> {
+    let findings = &report.findings;
+    let shown = findings.kept().iter().filter(|finding| finding.level >= level);
+    Json {
+        image: image.to_owned(),
+        errors: findings.count(Level::Error),
+        warnings: findings.count(Level::Warning),
+        notes: findings.count(Level::Note),
+        findings: shown.map(|finding| JsonFinding { finding, consequence: finding.rule.consequence() }).collect(),
+        looked: &report.looked,
+    }
+}
+
+fn print(report: &Report, level: Level, out: &mut dyn Write) -> Result<()> {
+    let findings = &report.findings;
+    for finding in findings.kept().iter().filter(|finding| finding.level >= level) {
+        output::line(out, format_args!("{finding}"))?;
+        output::line(out, format_args!("    then: {}", finding.rule.consequence()))?;
+    }
+    for rule in Rule::ALL {
+        let kept = findings.kept().iter().filter(|finding| finding.rule == *rule).count();
+        let more = findings.count_of(*rule) - kept;
+        if more > 0 {
+            output::line(out, format_args!("... and {more} more of {}", rule.code()))?;
+        }
+    }
+    let counts = [(Level::Error, "error"), (Level::Warning, "warning"), (Level::Note, "note")];
+    let counts: Vec<String> = counts.iter().map(|(level, noun)| output::count(findings.count(*level), noun)).collect();
+    output::line(out, format_args!("{}; looked at {}", counts.join(", "), looked(&report.looked)))
+}
+
+/// What was looked at, in a line.
+fn looked(looked: &Looked) -> String {
+    let mut parts = vec![format!("a disk of {}", output::bytes(looked.bytes))];
+    parts.extend(looked.scheme.map(str::to_owned));
+    parts.extend(looked.partitions.iter().map(partition));
+    if looked.boot {
+        parts.push("the way to boot from it".to_owned());
+    }
+    parts.join("; ")
+}
+
+fn partition(partition: &LookedPartition) -> String {
+    let names = partition.names.map(|names| format!(" with {}", output::count(names, "name"))).unwrap_or_default();
+    let windows = if partition.windows { ", Windows on it" } else { "" };
+    format!(
+        "partition {} of {}: {}{names}{windows}",
+        partition.number,
+        output::bytes(partition.bytes),
+        partition.content
+    )
+}
+
+/// All rules.
+fn list(json: bool, env: &mut Env<'_>) -> Result<()> {
+    if json {
+        let rules = Rule::ALL.iter().map(|rule| JsonRule {
+            code: rule.code(),
+            area: format!("{:?}", rule.area()).to_lowercase(),
+            level: rule.level(),
+            about: rule.about(),
+            consequence: rule.consequence(),
+        });
+        return output::json(env, &rules.collect::<Vec<_>>());
+    }
+    for rule in Rule::ALL {
+        output::line(env.stdout, format_args!("{} ({})", rule.code(), rule.level()))?;
+        output::line(env.stdout, format_args!("    {}", rule.about()))?;
+        output::line(env.stdout, format_args!("    else: {}", rule.consequence()))?;
+    }
+    Ok(())
+}

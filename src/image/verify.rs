@@ -1,0 +1,109 @@
+//! An image, checked on all levels: one that exists, or one that is just being made.
+
+use std::path::Path;
+use std::sync::Arc;
+
+use serde::Serialize;
+
+use super::host::{InputFile, OutputFile};
+use super::opened::Opened;
+use crate::base::ReadAt;
+use crate::error::{Error, Kind, Result};
+use crate::format::vhd::Vhd;
+use crate::format::vhdx::Vhdx;
+use crate::verify::image::{self, Looked};
+use crate::verify::{Finding, Findings, Level, Rule};
+
+/// Findings that an error names in words; the rest is counted.
+const NAMED: usize = 5;
+
+/// What came of a check.
+#[derive(Debug, Default, Serialize)]
+pub struct Report {
+    /// What was found.
+    #[serde(flatten)]
+    pub findings: Findings,
+    /// What was looked at.
+    pub looked: Looked,
+}
+
+/// Checks the image in a file, and those below it in its chain. With `partition`, of its volumes just that one.
+///
+/// # Errors
+/// Only if the file cannot be read at all, or has no such partition: what is wrong with it is a finding.
+pub fn file(path: &Path, partition: Option<u32>) -> Result<Report> {
+    InputFile::open(path)?; // whether there is a file at all
+    let mut report = Report::default();
+    let disk = match Opened::open(path) {
+        Ok(opened) => opened.disk,
+        Err(error) if matches!(error.kind(), Kind::Io) => return Err(error),
+        Err(error) => {
+            report.findings.add(Finding::new(Rule::Unreadable, error).allowed("an image that can be read"));
+            return Ok(report);
+        }
+    };
+    report.looked = image::check(&disk, partition, &mut report.findings);
+    let known = &report.looked.partitions;
+    match partition {
+        Some(number) if report.looked.scheme.is_some() && known.is_empty() => {
+            Err(Error::invalid("no such partition on the disk").found(number).context(path.display()))
+        }
+        _ => Ok(report),
+    }
+}
+
+/// Checks what was written, before it gets its name; an error-level finding is an error.
+pub fn made(output: &OutputFile<'_>) -> Result<()> {
+    refuse(&findings_of(&disk_of(output)?), &Findings::default())
+}
+
+/// The same for what was made of another disk: what is wrong with that one already is no fault of the change. A rule of which there are
+/// more errors than before is.
+pub fn changed(output: &OutputFile<'_>, before: &Arc<dyn ReadAt>) -> Result<()> {
+    let after = findings_of(&disk_of(output)?);
+    if after.count(Level::Error) == 0 {
+        return Ok(());
+    }
+    refuse(&after, &findings_of(before))
+}
+
+/// The disk in a file that is being made.
+fn disk_of(output: &OutputFile<'_>) -> Result<Arc<dyn ReadAt>> {
+    let file: Arc<dyn ReadAt> = Arc::new(output.reader()?);
+    Ok(if Vhdx::is_vhdx(&file) {
+        Arc::new(Vhdx::open(file)?)
+    } else if Vhd::is_vhd(&file) {
+        Arc::new(Vhd::open(file)?)
+    } else {
+        file
+    })
+}
+
+fn findings_of(disk: &Arc<dyn ReadAt>) -> Findings {
+    let mut findings = Findings::default();
+    image::check(disk, None, &mut findings);
+    findings
+}
+
+/// Fails for errors of rules of which there were fewer `before`, and names them.
+fn refuse(findings: &Findings, before: &Findings) -> Result<()> {
+    let is_error = |finding: &&Finding| finding.level == Level::Error;
+    let count =
+        |findings: &Findings, rule: Rule| findings.kept().iter().filter(is_error).filter(|f| f.rule == rule).count();
+    let new: Vec<&Finding> = findings
+        .kept()
+        .iter()
+        .filter(is_error)
+        .filter(|finding| findings.count_of(finding.rule) > before.count_of(finding.rule))
+        .collect();
+    if new.is_empty() {
+        return Ok(());
+    }
+    let named: Vec<String> = new.iter().take(NAMED).map(ToString::to_string).collect();
+    let more = match new.len() - named.len() {
+        0 => String::new(),
+        more => format!("\nand {more} more"),
+    };
+    let what = format!("the image that was made is not sound, and was not kept:\n{}{more}", named.join("\n"));
+    Err(Error::new(Kind::BadResult, what))
+}
