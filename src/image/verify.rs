@@ -64,6 +64,23 @@ pub fn file(path: &Path, partition: Option<u32>) -> Result<Report> {
 
 /// Checks what was written, before it gets its name; an error-level finding is an error.
 pub fn made(output: &OutputFile<'_>) -> Result<()> {
+    refuse(&findings_of(output)?, &Findings::default())
+}
+
+/// The same for what was made of another disk: what is wrong with that one already is no fault of the change. A rule of which there are
+/// more errors than before is.
+pub fn changed(output: &OutputFile<'_>, before: &Arc<dyn ReadAt>) -> Result<()> {
+    let after = findings_of(output)?;
+    if after.count(Level::Error) == 0 {
+        return Ok(());
+    }
+    let mut findings = Findings::default();
+    image::check(before, None, &mut findings);
+    refuse(&after, &findings)
+}
+
+/// Checks a file that is being made, and the disk in it.
+fn findings_of(output: &OutputFile<'_>) -> Result<Findings> {
     let file: Arc<dyn ReadAt> = Arc::new(output.reader()?);
     let mut findings = Findings::default();
     container::check(&[container::Layer { name: "the output".into(), file: &file }], &mut findings);
@@ -75,13 +92,23 @@ pub fn made(output: &OutputFile<'_>) -> Result<()> {
         file
     };
     image::check(&disk, None, &mut findings);
-    let errors = findings.count(Level::Error);
-    if errors == 0 {
+    Ok(findings)
+}
+
+/// Fails for errors of rules of which there were fewer `before`, and names them.
+fn refuse(findings: &Findings, before: &Findings) -> Result<()> {
+    let is_error = |finding: &&Finding| finding.level == Level::Error;
+    let new: Vec<&Finding> = findings
+        .kept()
+        .iter()
+        .filter(is_error)
+        .filter(|finding| findings.count_of(finding.rule) > before.count_of(finding.rule))
+        .collect();
+    if new.is_empty() {
         return Ok(());
     }
-    let of_errors = findings.kept().iter().filter(|finding| finding.level == Level::Error);
-    let named: Vec<String> = of_errors.take(NAMED).map(ToString::to_string).collect();
-    let more = match errors - named.len() {
+    let named: Vec<String> = new.iter().take(NAMED).map(ToString::to_string).collect();
+    let more = match new.len() - named.len() {
         0 => String::new(),
         more => format!("\nand {more} more"),
     };
