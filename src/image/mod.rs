@@ -6,6 +6,7 @@
 pub mod build;
 mod control;
 pub mod demo;
+pub mod diff;
 pub mod host;
 pub mod opened;
 mod recipe;

@@ -6,8 +6,8 @@ use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
 use std::time::{Duration, Instant};
 
-use nanovhd::format::partitions::mbr::{Mbr, Partition, TYPE_NTFS};
 use nanovhd::format::ntfs::{BOOT_CODE, BPB};
+use nanovhd::format::partitions::mbr::{Mbr, Partition, TYPE_NTFS};
 use tempfile::TempDir;
 
 use super::tools::{Tools, text, unavailable};
