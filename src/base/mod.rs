@@ -4,6 +4,7 @@ pub mod bytes;
 pub mod filetime;
 pub mod io;
 pub mod name;
+pub mod near;
 pub mod sddl;
 pub mod security;
 pub mod upcase;

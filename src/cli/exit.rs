@@ -8,7 +8,8 @@ pub(super) const INTERRUPTED: u8 = 130;
 /// The table of `nanovhd --help`.
 pub(super) const HELP: &str = "\
 Exit codes:
-   0  done
+   0  done; of diff: equal
+   1  of diff: different
    2  the command line is wrong
   10  the host failed to read or write
   11  the host's disk is full

@@ -3,6 +3,7 @@
 mod args;
 mod build;
 mod demo;
+mod diff;
 mod exit;
 mod inspect;
 mod output;
@@ -66,10 +67,16 @@ pub fn run(args: impl IntoIterator<Item = OsString>, env: &mut Env<'_>) -> u8 {
     let outcome = match args.command {
         Command::Build(command) => build::run(&command, json, env),
         Command::Inspect(command) => inspect::run(&command, json, env),
+        Command::Diff(command) => return finish(diff::run(&command, json, env), json, env),
         Command::Demo(command) => demo::run(&command, json, env),
     };
+    finish(outcome.map(|()| 0), json, env)
+}
+
+/// The exit code of what a command came to; an error is told first.
+fn finish(outcome: Result<u8>, json: bool, env: &mut Env<'_>) -> u8 {
     match outcome {
-        Ok(()) => 0,
+        Ok(code) => code,
         Err(error) => {
             let code = exit::code(error.kind());
             // If even this cannot be written, the exit code is all there is left to say.

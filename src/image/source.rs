@@ -1,4 +1,4 @@
-//! Where the files of an image come from.
+//! Where the files of an image come from: anything that holds a Windows, opened by what it holds and not by its name.
 
 use std::ffi::OsStr;
 use std::path::{Path, PathBuf};
@@ -6,11 +6,96 @@ use std::sync::Arc;
 
 use uuid::Uuid;
 
+use super::host::InputFile;
+use super::opened::Opened;
+use super::seed::Seed;
 use crate::base::ReadAt;
-use crate::error::{Context, Error, Result};
+use crate::error::{Context, Error, Kind, Result};
+use crate::format::partitions::{Scheme, Table};
 use crate::format::wim::{ImageInfo, PartId, Wim};
-use crate::image::host::InputFile;
 use crate::tree::Tree;
+use crate::windows::About;
+
+/// Which image or volume of a file is meant, as a user says it.
+#[derive(Debug, Clone, Copy, Default)]
+pub struct Choice<'a> {
+    /// The image of a WIM: see [`Wim::select`]. It may be left out where there is only one.
+    pub image: Option<&'a str>,
+    /// The number of a disk's partition. It may be left out: see [`Opened::volume`].
+    pub partition: Option<u32>,
+}
+
+/// A file that was opened by what it holds.
+pub enum Input {
+    /// A WIM, ESD or all parts of a split WIM.
+    Wim(Wim),
+    /// A disk in any container that can be read, or a volume by itself.
+    Disk(Opened),
+}
+
+impl Input {
+    /// Opens a file, or several by a pattern. `parts` is as for [`open_wim`], and for WIMs only.
+    pub fn open(path: &Path, parts: Option<&str>) -> Result<Self> {
+        if path == Path::new("-") || parts.is_some() || is_pattern(path).is_some() {
+            return open_wim(path, parts).map(Self::Wim);
+        }
+        match &magic(path)? {
+            b"MSWIM\0\0\0" | b"WLPWM\0\0\0" => open_wim(path, parts).map(Self::Wim),
+            [b'r', b'e', b'g', b'f', ..] => Err(Error::invalid("a registry hive, and no image")
+                .hint("`nanovhd reg` and, for a boot store, `nanovhd bcd` show what is in it")
+                .context(path.display())),
+            _ => Opened::open(path).map(Self::Disk),
+        }
+    }
+
+    /// The image or volume that is meant, with its files unread. Errors and the source itself speak of it by `name`.
+    pub fn source(&self, name: &str, choice: Choice<'_>) -> Result<Source> {
+        match self {
+            Self::Wim(wim) => {
+                if choice.partition.is_some() {
+                    return Err(
+                        Error::invalid("a WIM has no partitions; its images are chosen with --image").context(name)
+                    );
+                }
+                match choice.image {
+                    Some(selector) => Source::of_wim(wim, name, selector),
+                    None if wim.images().len() == 1 => Source::of_wim(wim, name, "1"),
+                    None => Err(wim
+                        .no_such_image(format_args!("the file holds {} images", wim.images().len()))
+                        .hint("say which with --image INDEX or --image NAME")
+                        .context(name)),
+                }
+            }
+            Self::Disk(disk) => {
+                if choice.image.is_some() {
+                    return Err(
+                        Error::invalid("a disk has no images; its volumes are chosen with --partition").context(name)
+                    );
+                }
+                Source::of_disk(disk, name, choice.partition)
+            }
+        }
+    }
+}
+
+/// Opens a file and chooses in it.
+pub fn open(path: &Path, parts: Option<&str>, choice: Choice<'_>) -> Result<Source> {
+    Input::open(path, parts)?.source(&path.display().to_string(), choice)
+}
+
+/// Whether a file begins as registry hives do.
+pub fn is_hive(path: &Path) -> Result<bool> {
+    Ok(is_pattern(path).is_none() && path != Path::new("-") && magic(path)?.starts_with(b"regf"))
+}
+
+/// The first bytes of a file; zeros behind its end.
+fn magic(path: &Path) -> Result<[u8; 8]> {
+    let file = InputFile::open(path)?;
+    let mut bytes = [0; 8];
+    let len = usize::try_from(file.len()).unwrap_or(usize::MAX).min(bytes.len());
+    file.read_at(0, &mut bytes[..len])?;
+    Ok(bytes)
+}
 
 /// One image of a source, chosen, with its files still unread.
 pub struct Source {
@@ -35,6 +120,48 @@ impl Source {
         let warnings = wim.warnings().iter().cloned().chain(volume.notes.lines()).collect();
         Ok(Self { tree: volume.tree, info, name: name.into(), guid: wim.guid(), warnings })
     }
+
+    /// The volume of partition `number` of a disk, or the one that [`Opened::volume`] takes for meant. What it is follows from
+    /// the Windows on it, if there is one.
+    pub fn of_disk(disk: &Opened, name: &str, number: Option<u32>) -> Result<Self> {
+        let table = disk.table().map_err(not_an_image)?;
+        let (partition, volume) = disk.volume(number)?;
+        let facts = volume.facts();
+        let contents = volume.read().context(|| format!("partition {}", partition.number)).context(|| name)?;
+        let mut info = ImageInfo {
+            index: 1,
+            name: Some(facts.label.to_string()).filter(|label| !label.is_empty()),
+            ..ImageInfo::default()
+        };
+        let mut warnings = contents.notes;
+        if let Some(mut about) = About::read(&contents.tree) {
+            warnings.append(&mut about.notes);
+            about.describe(&mut info);
+        }
+        let guid = guid_of(&table, partition.number, facts.serial);
+        Ok(Self { tree: contents.tree, info, name: name.into(), guid, warnings })
+    }
+}
+
+/// What tells a volume from every other: the ids of its disk, its place and its serial number.
+fn guid_of(table: &Table, partition: u32, serial: u64) -> Uuid {
+    let disk = match table.scheme {
+        Scheme::None => Uuid::nil(),
+        Scheme::Mbr { signature } => Uuid::from_u128(u128::from(signature)),
+        Scheme::Gpt { disk } => disk,
+    };
+    let (partition, serial) = (partition.to_le_bytes(), serial.to_le_bytes());
+    Seed::from_parts([&b"volume"[..], disk.as_bytes(), &partition, &serial]).guid("source")
+}
+
+/// Whatever is no WIM is taken for a disk. If it is none, this says so, and not only what a partition table should look like.
+fn not_an_image(error: Error) -> Error {
+    match error.kind() {
+        Kind::Corrupt | Kind::Truncated => error
+            .context("neither a WIM nor a disk")
+            .hint("an image is a WIM, ESD, SWM, VHD, VHDX, or the bare sectors of a disk or an NTFS volume"),
+        _ => error,
+    }
 }
 
 /// Opens a WIM, ESD or the parts of a split WIM.
@@ -48,11 +175,11 @@ pub fn open_wim(path: &Path, parts: Option<&str>) -> Result<Wim> {
         )
         .hint("save it to a file first"));
     }
-    let mut files = match path.to_str().filter(|text| text.contains(['*', '?']) && !path.exists()) {
+    let mut files = match is_pattern(path) {
         Some(pattern) => matching(pattern)?,
         None => vec![path.to_owned()],
     };
-    let first = open(&files[0])?;
+    let first = open_part(&files[0])?;
     if first.1.parts > 1 && files.len() == 1 {
         files.extend(siblings(path)?);
     }
@@ -62,7 +189,7 @@ pub fn open_wim(path: &Path, parts: Option<&str>) -> Result<Wim> {
     let mut seen = vec![same_file(&files[0])];
     let mut found = vec![first];
     for file in &files[1..] {
-        let part = open(file)?;
+        let part = open_part(file)?;
         if part.1.guid != found[0].1.guid {
             tracing::info!("{} belongs to another WIM", file.display());
         } else if !seen.contains(&same_file(file)) {
@@ -74,7 +201,12 @@ pub fn open_wim(path: &Path, parts: Option<&str>) -> Result<Wim> {
     Wim::open(found.into_iter().map(|(reader, _)| reader).collect()).context(|| path.display())
 }
 
-fn open(path: &Path) -> Result<(Arc<dyn ReadAt>, PartId)> {
+/// The pattern that a path is, unless there is a file of that very name.
+fn is_pattern(path: &Path) -> Option<&str> {
+    path.to_str().filter(|text| text.contains(['*', '?']) && !path.exists())
+}
+
+fn open_part(path: &Path) -> Result<(Arc<dyn ReadAt>, PartId)> {
     let reader: Arc<dyn ReadAt> = Arc::new(InputFile::open(path)?);
     let id = PartId::read(&reader).context(|| path.display())?;
     Ok((reader, id))

@@ -1,6 +1,10 @@
 //! Floor 3: a tree that is known to be an installation of Windows, and what is done to one.
 
+mod about;
 pub mod boot;
+pub mod registry;
+
+pub use about::About;
 
 use std::fmt;
 
@@ -8,7 +12,7 @@ use serde::Serialize;
 
 use crate::base::bytes;
 use crate::error::{Context, Error, Kind, Result};
-use crate::format::hive::{Hive, ReadOptions};
+use crate::format::hive::Hive;
 use crate::tree::{NodeId, Tree};
 
 /// The processor that a Windows is for.
@@ -65,30 +69,35 @@ pub struct Windows {
 /// The folder of Windows in every image that Microsoft makes.
 pub const SYSTEM_ROOT: &str = r"\Windows";
 
+/// The machine of the installation that a tree holds, by its loader or kernel; an error if it holds none.
+fn machine_of(tree: &Tree) -> Result<Machine> {
+    const HIVE: &str = r"\Windows\System32\config\SYSTEM";
+    // Whichever is there: a container base image has no loader, a stripped one no kernel.
+    const PROGRAMS: [&str; 6] = [
+        r"\Windows\System32\winload.exe",
+        r"\Windows\System32\boot\winload.exe",
+        r"\Windows\System32\winload.efi",
+        r"\Windows\System32\boot\winload.efi",
+        r"\Windows\System32\ntoskrnl.exe",
+        r"\Windows\System32\ntdll.dll",
+    ];
+    let not_windows = |what: String| {
+        Error::new(Kind::NotWindows, what).hint("choose another image: `nanovhd info` lists what the file holds")
+    };
+    if tree.find(HIVE).is_none() {
+        return Err(not_windows(format!("the image is no installation of Windows: it has no {HIVE}")));
+    }
+    let program = PROGRAMS.iter().find(|path| tree.find(path).is_some()).ok_or_else(|| {
+        not_windows(format!("the image is no installation of Windows: it has none of {}", PROGRAMS.join(", ")))
+    })?;
+    let image = tree.read_file(program)?.unwrap_or_default();
+    Machine::of_pe(&image).context(|| program)
+}
+
 impl Windows {
     /// Recognises an installation by its SYSTEM hive and the machine of its loader or kernel.
     pub fn recognise(tree: Tree) -> Result<Self> {
-        const HIVE: &str = r"\Windows\System32\config\SYSTEM";
-        // Whichever is there: a container base image has no loader, a stripped one no kernel.
-        const PROGRAMS: [&str; 6] = [
-            r"\Windows\System32\winload.exe",
-            r"\Windows\System32\boot\winload.exe",
-            r"\Windows\System32\winload.efi",
-            r"\Windows\System32\boot\winload.efi",
-            r"\Windows\System32\ntoskrnl.exe",
-            r"\Windows\System32\ntdll.dll",
-        ];
-        let not_windows = |what: String| {
-            Error::new(Kind::NotWindows, what).hint("choose another image: `nanovhd inspect` lists what the file holds")
-        };
-        if tree.find(HIVE).is_none() {
-            return Err(not_windows(format!("the image is no installation of Windows: it has no {HIVE}")));
-        }
-        let program = PROGRAMS.iter().find(|path| tree.find(path).is_some()).ok_or_else(|| {
-            not_windows(format!("the image is no installation of Windows: it has none of {}", PROGRAMS.join(", ")))
-        })?;
-        let image = tree.read_file(program)?.unwrap_or_default();
-        let machine = Machine::of_pe(&image).context(|| program)?;
+        let machine = machine_of(&tree)?;
         Ok(Self { tree, machine })
     }
 
@@ -101,11 +110,7 @@ impl Windows {
     pub fn hive(&self, name: &str) -> Result<Hive> {
         let path = format!(r"{SYSTEM_ROOT}\System32\config\{name}");
         let missing = || Error::new(Kind::NotWindows, "a hive of the installation is missing");
-        let bytes = self.tree.read_file(&path)?.ok_or_else(missing).context(|| &path)?;
-        let logs = [".LOG1", ".LOG2", ".LOG"].map(|ending| self.tree.read_file(&format!("{path}{ending}")));
-        let logs = logs.into_iter().filter_map(Result::transpose).collect::<Result<Vec<_>>>()?;
-        let logs: Vec<&[u8]> = logs.iter().map(Vec::as_slice).collect();
-        Hive::read_with(bytes, ReadOptions { logs: &logs, accept_dirty: true }).context(|| &path)
+        registry::read_hive(&self.tree, &path)?.ok_or_else(missing).context(|| path)
     }
 
     /// The files.

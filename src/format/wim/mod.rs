@@ -177,7 +177,8 @@ impl Wim {
         }
     }
 
-    fn no_such_image(&self, what: std::fmt::Arguments<'_>) -> Error {
+    /// The error that no one image was named, with those that there are.
+    pub(crate) fn no_such_image(&self, what: std::fmt::Arguments<'_>) -> Error {
         let describe = |info: &ImageInfo| {
             let name = info.name.as_deref().or(info.display_name.as_deref()).unwrap_or("(no name)");
             let edition = info.edition.as_deref().or(info.flags.as_deref());

@@ -269,6 +269,8 @@ impl Difference {
 /// How many there are of what.
 #[derive(Debug, Clone, PartialEq, Eq, Default, Serialize)]
 pub struct Summary {
+    /// Paths of either side that were looked at.
+    pub compared: u64,
     /// Facts about the disk or volume.
     pub disk: u64,
     /// Files and directories that the second side alone has.

@@ -36,9 +36,13 @@ mod walk;
 
 use std::num::NonZeroUsize;
 
-use crate::error::{Error, Kind, Result};
+use crate::error::{Context, Error, Kind, Result};
 use crate::image::Control;
+use crate::image::source::{Choice, Input};
 use crate::tree::Tree;
+use contents::Digests;
+use files::Files;
+use walk::walk;
 
 pub use difference::{Area, Aspect, Aspects, Change, Detail, Difference, Fact, Summary};
 pub use disk::DiskFacts;
@@ -58,6 +62,22 @@ pub struct Side {
 }
 
 impl Side {
+    /// Opens the image or volume that is meant; also gives what is odd about it, in words.
+    pub fn open(input: &Input, name: &str, choice: Choice<'_>) -> Result<(Self, Vec<String>)> {
+        let Input::Disk(disk) = input else {
+            let source = input.source(name, choice)?;
+            return Ok((Self::of_wim(name, source.tree), source.warnings));
+        };
+        if choice.image.is_some() {
+            return Err(Error::invalid("a disk has no images; its volumes are chosen with --partition").context(name));
+        }
+        let table = disk.table()?;
+        let (partition, volume) = disk.volume(choice.partition)?;
+        let contents = volume.read().context(|| format!("partition {}", partition.number)).context(|| name)?;
+        let facts = DiskFacts::read(&disk.disk, table, partition.number, volume.facts().clone()).context(|| name)?;
+        Ok((Self::of_volume(name, contents.tree, Some(facts)), contents.notes))
+    }
+
     /// An image of a WIM.
     pub fn of_wim(name: impl Into<String>, tree: Tree) -> Self {
         let lacks = Aspects::of(&[Aspect::Changed, Aspect::Sparse, Aspect::CaseSensitivity]);
@@ -88,40 +108,58 @@ pub struct Options {
     pub key_times: bool,
 }
 
-/// Compares two images; `report` gets each difference, in order: the disk's first, then the files' by name, each with what
-/// differs within it behind it.
-///
-/// What cannot be read is reported as such ([`Change::Unknown`]) and stops nothing.
-///
-/// # Errors
-/// Whatever `report` fails with, an interruption, a filter that names a file that neither side has, and a failure of the host.
-pub fn compare(
-    a: &Side,
-    b: &Side,
-    options: &Options,
-    threads: NonZeroUsize,
-    control: &Control,
-    report: &mut dyn FnMut(&Difference) -> Result<()>,
-) -> Result<Summary> {
-    if let Some(path) = options.filter.only_paths().find(|path| a.tree.find(path).or(b.tree.find(path)).is_none()) {
-        return Err(Error::invalid("neither of the two has such a file").found(path));
+/// Two sides of which all is known that takes long to find out.
+pub struct Comparison<'s> {
+    sides: [&'s Side; 2],
+    options: &'s Options,
+    ignore: Aspects,
+    digests: Digests<'s>,
+}
+
+impl<'s> Comparison<'s> {
+    /// Reads the contents that have to be read. `control` shows how far it is.
+    ///
+    /// # Errors
+    /// An interruption, a filter that names a file that neither side has, and a failure of a store that is not about a blob.
+    pub fn new(
+        a: &'s Side,
+        b: &'s Side,
+        options: &'s Options,
+        threads: NonZeroUsize,
+        control: &Control,
+    ) -> Result<Self> {
+        let absent = |path: &&str| a.tree.find(path).or(b.tree.find(path)).is_none();
+        if let Some(path) = options.filter.only_paths().find(absent) {
+            return Err(Error::invalid("neither of the two has such a file").found(path));
+        }
+        let ignore = options.ignore.union(a.lacks).union(b.lacks);
+        let digests = contents::digests([&a.tree, &b.tree], ignore, &options.filter, threads, control)?;
+        Ok(Self { sides: [a, b], options, ignore, digests })
     }
-    let lacking = a.lacks.union(b.lacks);
-    let ignore = options.ignore.union(lacking);
-    let mut summary = Summary { not_compared: ignore.names(), ..Summary::default() };
-    let mut tell = |difference: Difference| {
-        summary.count(&difference);
-        report(&difference)
-    };
-    if let (Some(a), Some(b), false) = (&a.disk, &b.disk, ignore.contains(Aspect::Disk)) {
-        disk::compare(a, b, &mut tell)?;
+
+    /// Gives `report` each difference, in order: the disk's first, then the files' by name, each with what differs within it
+    /// behind it. What cannot be read is reported as such ([`Change::Unknown`]) and stops nothing.
+    ///
+    /// # Errors
+    /// Whatever `report` fails with, and an interruption.
+    pub fn tell(&self, control: &Control, report: &mut dyn FnMut(&Difference) -> Result<()>) -> Result<Summary> {
+        let [a, b] = self.sides;
+        let mut summary = Summary { not_compared: self.ignore.names(), ..Summary::default() };
+        let mut tell = |difference: Difference| {
+            summary.count(&difference);
+            report(&difference)
+        };
+        if let (Some(a), Some(b), false) = (&a.disk, &b.disk, self.ignore.contains(Aspect::Disk)) {
+            disk::compare(a, b, &mut tell)?;
+        }
+        let mut compared = 0;
+        let mut files = Files::new(self.sides, self.ignore, self.options.key_times, &self.digests);
+        walk([&a.tree, &b.tree], &self.options.filter, control, &mut |met| {
+            compared += 1;
+            files.met(met, &mut tell)
+        })?;
+        Ok(Summary { compared, trouble: files.trouble(), ..summary })
     }
-    let digests = contents::digests([&a.tree, &b.tree], ignore, &options.filter, threads, control)?;
-    let mut files = files::Files::new([a, b], ignore, options.key_times, &digests);
-    walk::walk([&a.tree, &b.tree], &options.filter, control, &mut |met| files.met(met, &mut tell))?;
-    let trouble = files.trouble();
-    summary.trouble = trouble;
-    Ok(summary)
 }
 
 /// What makes a comparison incomplete: the first thing that could not be read.
