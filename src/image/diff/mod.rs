@@ -34,6 +34,9 @@ mod hives;
 mod registry;
 mod walk;
 
+#[cfg(test)]
+mod tests;
+
 use std::num::NonZeroUsize;
 
 use crate::error::{Context, Error, Kind, Result};
@@ -80,20 +83,16 @@ impl Side {
 
     /// An image of a WIM.
     pub fn of_wim(name: impl Into<String>, tree: Tree) -> Self {
-        let lacks = Aspects::of(&[Aspect::Changed, Aspect::Sparse, Aspect::CaseSensitivity]);
-        Self::new(name.into(), tree, lacks, None)
+        let mut lacks = Aspects::of(&[Aspect::Changed, Aspect::Sparse, Aspect::CaseSensitivity]);
+        if tree.nodes().iter().all(|node| node.descriptor.is_none()) {
+            lacks.insert(Aspect::Security);
+        }
+        Self { name: name.into(), tree, lacks, disk: None }
     }
 
     /// A volume, with the disk that it is on.
     pub fn of_volume(name: impl Into<String>, tree: Tree, disk: Option<DiskFacts>) -> Self {
-        Self::new(name.into(), tree, Aspects::default(), disk)
-    }
-
-    fn new(name: String, tree: Tree, mut lacks: Aspects, disk: Option<DiskFacts>) -> Self {
-        if tree.nodes().iter().all(|node| node.descriptor.is_none()) {
-            lacks.insert(Aspect::Security);
-        }
-        Self { name, tree, lacks, disk }
+        Self { name: name.into(), tree, lacks: Aspects::default(), disk }
     }
 }
 
