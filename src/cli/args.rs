@@ -23,7 +23,13 @@ pub(super) struct Args {
 #[derive(Debug, Subcommand)]
 pub(super) enum Command {
     Build(Build),
-    Inspect(Inspect),
+    #[command(alias = "inspect")]
+    Info(Info),
+    Ls(Ls),
+    Cat(Cat),
+    Extract(Extract),
+    Reg(Reg),
+    Bcd(Bcd),
     Diff(Diff),
     Demo(Demo),
 }
@@ -80,23 +86,127 @@ pub(super) struct DiskArgs {
     pub(super) force: bool,
 }
 
-/// Show what a WIM, ESD or SWM holds.
+/// What is looked into.
 #[derive(Debug, clap::Args)]
-pub(super) struct Inspect {
-    /// The image file.
+pub(super) struct SourceArgs {
+    /// What to look into: a WIM, ESD or one part of a split WIM, a VHD or VHDX, the bare sectors of a disk, or an NTFS volume.
+    /// What it is follows from what it holds, not from its name.
+    #[arg(value_name = "SOURCE")]
     pub(super) file: PathBuf,
     /// Further parts of a split WIM that lie elsewhere, as a pattern.
     #[arg(long, value_name = "PATTERN")]
     pub(super) parts: Option<String>,
-    /// Only this image.
+    /// The image of a WIM: an index, or a name or edition, or a part of one that only one image has. Needed if it has several.
     #[arg(long, value_name = "INDEX|NAME")]
     pub(super) image: Option<String>,
-    /// List the files of each image too.
+    /// The partition of a disk, by its number. Without it the one that holds a Windows.
+    #[arg(long, value_name = "N", conflicts_with = "image")]
+    pub(super) partition: Option<u32>,
+}
+
+/// Show what a WIM, ESD or SWM holds, or what a disk is: its container, partitions, volumes, and the Windows on it.
+#[derive(Debug, clap::Args)]
+pub(super) struct Info {
+    #[command(flatten)]
+    pub(super) source: SourceArgs,
+    /// List the files of each image too. (`nanovhd ls` tells more.)
     #[arg(long)]
     pub(super) tree: bool,
-    /// Check the integrity table.
+    /// Check a WIM's integrity table.
     #[arg(long)]
     pub(super) check_integrity: bool,
+}
+
+/// List files of an image.
+#[derive(Debug, clap::Args)]
+#[command(after_help = super::ls::HELP)]
+pub(super) struct Ls {
+    #[command(flatten)]
+    pub(super) source: SourceArgs,
+    /// The files or directories to list, with \ or / between names; * and ? match, case does not matter. Without one the root.
+    #[arg(value_name = "PATH")]
+    pub(super) paths: Vec<String>,
+    /// Show attributes, size, modification time (UTC), number of links, short name, link targets and named streams.
+    #[arg(short, long)]
+    pub(super) long: bool,
+    /// List what is below directories too, with full paths.
+    #[arg(short = 'R', long)]
+    pub(super) recursive: bool,
+    /// Show owners and security descriptors (SDDL); implies --long.
+    #[arg(long)]
+    pub(super) security: bool,
+}
+
+/// Write files of an image to standard output.
+///
+/// Contents are checked on the way (a WIM's against their SHA-1): if the exit code is not 0, what was written is not to be
+/// trusted. With --json only errors are JSON.
+#[derive(Debug, clap::Args)]
+pub(super) struct Cat {
+    #[command(flatten)]
+    pub(super) source: SourceArgs,
+    /// The files, one after the other; a named stream is PATH:STREAM.
+    #[arg(value_name = "PATH[:STREAM]", required = true)]
+    pub(super) paths: Vec<String>,
+}
+
+/// Copy files and folders of an image to the host.
+#[derive(Debug, clap::Args)]
+#[command(after_help = super::extract::HELP)]
+pub(super) struct Extract {
+    #[command(flatten)]
+    pub(super) source: SourceArgs,
+    /// What to copy, with \ or / between names; * and ? match. Each comes into the folder under its last name; without one
+    /// everything comes.
+    #[arg(value_name = "PATH")]
+    pub(super) paths: Vec<String>,
+    /// The folder to copy into; it is made if it is not there.
+    #[arg(short, long, value_name = "DIR")]
+    pub(super) output: PathBuf,
+    /// Replace files that exist. (Folders that exist are filled in any case.)
+    #[arg(long)]
+    pub(super) force: bool,
+    /// Copy named streams too: as such on Windows, elsewhere as files NAME:STREAM.
+    #[arg(long)]
+    pub(super) streams: bool,
+}
+
+/// Read the registry of an image, or of a hive file.
+#[derive(Debug, clap::Args)]
+#[command(after_help = super::reg::HELP)]
+pub(super) struct Reg {
+    #[command(flatten)]
+    pub(super) source: SourceArgs,
+    /// The key, as Windows shows it: HKLM\SYSTEM\CurrentControlSet\...; or, in a hive file or with --hive, its path within the
+    /// hive. Without it: which hives there are, or the root of the hive.
+    #[arg(value_name = "KEY")]
+    pub(super) key: Option<String>,
+    /// Only this value; '' is the default value.
+    #[arg(value_name = "VALUE")]
+    pub(super) value: Option<String>,
+    /// Show everything below the key too.
+    #[arg(short, long)]
+    pub(super) recursive: bool,
+    /// Take KEY to be a path within the hive that this file of the image is: Users\Default\NTUSER.DAT.
+    #[arg(long, value_name = "PATH")]
+    pub(super) hive: Option<String>,
+    /// Write the text of a .reg file, as regedit does.
+    #[arg(long, conflicts_with_all = ["json", "value"])]
+    pub(super) export: bool,
+}
+
+/// Print a boot store as `bcdedit /enum all` does.
+#[derive(Debug, clap::Args)]
+#[command(after_help = super::bcd::HELP)]
+pub(super) struct Bcd {
+    #[command(flatten)]
+    pub(super) source: SourceArgs,
+    /// The store, as a path in the image, where it is not the one that the firmware would find.
+    #[arg(long, value_name = "PATH")]
+    pub(super) store: Option<String>,
+    /// Print identifiers in full, as /v does, and not {bootmgr} and its like.
+    #[arg(short, long)]
+    pub(super) verbose: bool,
 }
 
 /// Show what differs between two images: files with their metadata, registry values, boot stores, disks.

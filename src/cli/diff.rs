@@ -10,7 +10,7 @@ use crate::error::{Error, Result};
 use crate::image::diff::{
     Area, Aspect, Aspects, Change, Comparison, Detail, Difference, Fact, Filter, Options, Side, Summary,
 };
-use crate::image::source::{Choice, Input};
+use crate::image::{Choice, Input};
 use crate::tree::attributes;
 
 /// So many characters of a fact are shown to people; scripts get all.
@@ -52,9 +52,7 @@ fn open(path: &Path, choice: Choice<'_>, env: &mut Env<'_>) -> Result<Side> {
         Input::Disk(_) => Choice { image: None, ..choice },
     };
     let (side, warnings) = Side::open(&input, &path.display().to_string(), choice)?;
-    for warning in warnings {
-        output::line(env.stderr, format_args!("warning: {}: {warning}", side.name))?;
-    }
+    output::warnings(env, warnings.iter().map(|warning| format!("{}: {warning}", side.name)))?;
     Ok(side)
 }
 

@@ -1,13 +1,19 @@
 //! Floor 6: the command line. One file per command; words, progress and exit codes here and nowhere below.
 
 mod args;
+mod bcd;
 mod build;
+mod cat;
 mod demo;
 mod diff;
 mod exit;
-mod inspect;
+mod extract;
+mod info;
+mod ls;
 mod output;
 mod progress;
+mod reg;
+mod sources;
 
 use std::ffi::OsString;
 use std::io::{self, IsTerminal, Write};
@@ -66,7 +72,12 @@ pub fn run(args: impl IntoIterator<Item = OsString>, env: &mut Env<'_>) -> u8 {
     let json = args.json;
     let outcome = match args.command {
         Command::Build(command) => build::run(&command, json, env),
-        Command::Inspect(command) => inspect::run(&command, json, env),
+        Command::Info(command) => info::run(&command, json, env),
+        Command::Ls(command) => ls::run(&command, json, env),
+        Command::Cat(command) => cat::run(&command, env),
+        Command::Extract(command) => extract::run(&command, json, env),
+        Command::Reg(command) => reg::run(&command, json, env),
+        Command::Bcd(command) => bcd::run(&command, json, env),
         Command::Diff(command) => return finish(diff::run(&command, json, env), json, env),
         Command::Demo(command) => demo::run(&command, json, env),
     };

@@ -6,6 +6,7 @@ use std::io::{self, Write};
 use serde::Serialize;
 
 use super::{Env, exit};
+use crate::base::FileTime;
 use crate::error::{Error, Result};
 
 /// A line for people or scripts. A reader who went away (a closed pipe) is no failure of ours.
@@ -51,6 +52,24 @@ impl Failure {
         };
         Self { error: details }
     }
+}
+
+/// What is worth knowing, for people.
+pub(super) fn warnings<T: fmt::Display>(env: &mut Env<'_>, warnings: impl IntoIterator<Item = T>) -> Result<()> {
+    warnings.into_iter().try_for_each(|warning| line(env.stderr, format_args!("warning: {warning}")))
+}
+
+/// Bytes as they are. `false` once the reader has gone away.
+pub(super) fn raw(stream: &mut dyn Write, bytes: &[u8]) -> Result<bool> {
+    let written = stream.write_all(bytes);
+    let gone = matches!(&written, Err(e) if e.kind() == io::ErrorKind::BrokenPipe);
+    finish(written).map(|()| !gone)
+}
+
+/// A moment to the second, in UTC: `2016-09-26 12:00:00`.
+pub(super) fn time(time: FileTime) -> String {
+    let text = time.to_string();
+    text.split('.').next().unwrap_or_default().replace('T', " ")
 }
 
 /// A number of things: `1 image`, `2 images`.

@@ -11,27 +11,27 @@ use crate::base::{Disk, ReadAt};
 use crate::error::{Context, Error, Kind, Result};
 
 #[cfg(unix)]
-mod positioned {
+pub(super) mod positioned {
     use std::fs::File;
     use std::io;
     use std::os::unix::fs::FileExt;
 
-    pub(super) fn read(file: &File, buf: &mut [u8], at: u64) -> io::Result<()> {
+    pub(in crate::image) fn read(file: &File, buf: &mut [u8], at: u64) -> io::Result<()> {
         file.read_exact_at(buf, at)
     }
 
-    pub(super) fn write(file: &File, data: &[u8], at: u64) -> io::Result<()> {
+    pub(in crate::image) fn write(file: &File, data: &[u8], at: u64) -> io::Result<()> {
         file.write_all_at(data, at)
     }
 }
 
 #[cfg(windows)]
-mod positioned {
+pub(super) mod positioned {
     use std::fs::File;
     use std::io;
     use std::os::windows::fs::FileExt;
 
-    pub(super) fn read(file: &File, mut buf: &mut [u8], mut at: u64) -> io::Result<()> {
+    pub(in crate::image) fn read(file: &File, mut buf: &mut [u8], mut at: u64) -> io::Result<()> {
         while !buf.is_empty() {
             match file.seek_read(buf, at) {
                 Ok(0) => return Err(io::ErrorKind::UnexpectedEof.into()),
@@ -43,7 +43,7 @@ mod positioned {
         Ok(())
     }
 
-    pub(super) fn write(file: &File, mut data: &[u8], mut at: u64) -> io::Result<()> {
+    pub(in crate::image) fn write(file: &File, mut data: &[u8], mut at: u64) -> io::Result<()> {
         while !data.is_empty() {
             match file.seek_write(data, at) {
                 Ok(0) => return Err(io::ErrorKind::WriteZero.into()),
@@ -188,10 +188,10 @@ impl<'c> OutputFile<'c> {
 
 /// Lets a signal know that there is a temporary file, for as long as there is one.
 #[derive(Debug)]
-struct Guard<'c>(&'c Control);
+pub(super) struct Guard<'c>(&'c Control);
 
 impl<'c> Guard<'c> {
-    fn new(control: &'c Control) -> Self {
+    pub(super) fn new(control: &'c Control) -> Self {
         control.begin_output();
         Self(control)
     }

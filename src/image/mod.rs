@@ -3,17 +3,22 @@
 //! The clock, chance and the host's files enter here and nowhere below: as the recipe's timestamp, as a [`seed`], through
 //! [`host`].
 
+pub mod boot_store;
 pub mod build;
+pub mod content;
 mod control;
 pub mod demo;
 pub mod diff;
+pub mod extract;
 pub mod host;
+pub mod lookup;
 pub mod opened;
 mod recipe;
+pub mod reparse;
 pub mod seed;
 pub mod source;
 
 pub use build::{ImagePlan, Summary};
 pub use control::Control;
 pub use recipe::{Format, Recipe};
-pub use source::Source;
+pub use source::{Choice, Input, Source};

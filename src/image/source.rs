@@ -11,6 +11,7 @@ use super::opened::Opened;
 use super::seed::Seed;
 use crate::base::ReadAt;
 use crate::error::{Context, Error, Kind, Result};
+use crate::format::hive::{Hive, ReadOptions};
 use crate::format::partitions::{Scheme, Table};
 use crate::format::wim::{ImageInfo, PartId, Wim};
 use crate::tree::Tree;
@@ -86,6 +87,31 @@ pub fn open(path: &Path, parts: Option<&str>, choice: Choice<'_>) -> Result<Sour
 /// Whether a file begins as registry hives do.
 pub fn is_hive(path: &Path) -> Result<bool> {
     Ok(is_pattern(path).is_none() && path != Path::new("-") && magic(path)?.starts_with(b"regf"))
+}
+
+/// Reads a hive that lies on the host, the logs beside it replayed where it was not left clean.
+pub fn host_hive(path: &Path) -> Result<Hive> {
+    let beside = |ending: &str| {
+        let mut name = path.as_os_str().to_owned();
+        name.push(ending);
+        PathBuf::from(name)
+    };
+    let logs = [".LOG1", ".LOG2", ".LOG"].map(beside).into_iter().filter(|log| log.is_file());
+    let logs = logs.map(|log| whole(&log)).collect::<Result<Vec<_>>>()?;
+    let logs: Vec<&[u8]> = logs.iter().map(Vec::as_slice).collect();
+    Hive::read_with(whole(path)?, ReadOptions { logs: &logs, accept_dirty: true }).context(|| path.display())
+}
+
+/// All of a file, which has to be of a size that a hive may have.
+fn whole(path: &Path) -> Result<Vec<u8>> {
+    const LIMIT: u64 = 2 << 30;
+    let file = InputFile::open(path)?;
+    if file.len() > LIMIT {
+        return Err(Error::unsupported("a hive too large").found(file.len()).allowed(LIMIT).context(path.display()));
+    }
+    let mut bytes = vec![0; file.len() as usize];
+    file.read_at(0, &mut bytes)?;
+    Ok(bytes)
 }
 
 /// The first bytes of a file; zeros behind its end.

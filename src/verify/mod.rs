@@ -6,6 +6,7 @@
 
 mod finding;
 pub mod ntfs;
+pub mod partitions;
 mod rules;
 
 pub use finding::{Finding, Findings, KEPT_OF_A_RULE, Level, Place};

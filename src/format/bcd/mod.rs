@@ -33,12 +33,13 @@ mod device;
 mod names;
 mod new_store;
 mod store;
+pub mod text;
 
 #[cfg(test)]
 mod tests;
 
 pub use device::Device;
-pub use names::{code, element_name, id_of_name, object_name};
+pub use names::{choice_name, code, element_name, id_of_name, object_name, object_title};
 pub use new_store::{NewStore, new_store};
 pub use store::{Element, Object, Store};
 

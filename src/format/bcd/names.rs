@@ -16,6 +16,10 @@ pub mod code {
     pub const OS_DEVICE: u32 = 0x2100_0001;
     /// The folder of Windows.
     pub const SYSTEM_ROOT: u32 = 0x2200_0002;
+    /// Of the boot manager: what its menu shows, in its order.
+    pub const DISPLAY_ORDER: u32 = 0x2400_0001;
+    /// Of the boot manager: what it starts if nobody chooses.
+    pub const DEFAULT: u32 = 0x2300_0003;
     /// In templates: the program, below the folder of Windows.
     pub const APPLICATION_RELATIVE_PATH: u32 = 0x4200_0002;
 }
@@ -141,3 +145,79 @@ const TEMPLATE: Names = &[
     (0x4500_0001, "devicetype"), (0x4200_0002, "applicationrelativepath"), (0x4200_0003, "ramdiskdevicerelativepath"),
     (0x4600_0004, "omitosloaderelements"), (0x4700_0006, "elementstomigrate"),
 ];
+
+/// The heading of an object in bcdedit's list: by its identifier, or else by its type.
+pub fn object_title(id: &Uuid, kind: u32) -> &'static str {
+    let by_name = object_name(id).and_then(|name| TITLES.iter().find(|(known, _)| *known == name));
+    by_name.map(|(_, title)| *title).unwrap_or(match kind {
+        0x1010_0001 => "Firmware Boot Manager",
+        0x1010_0002 => "Windows Boot Manager",
+        0x1020_0003 => "Windows Boot Loader",
+        0x1020_0004 => "Resume from Hibernate",
+        0x1020_0005 => "Windows Memory Tester",
+        0x1030_0006 => "Windows Legacy OS Loader",
+        0x1020_0007 | 0x1030_0007 => "Windows Setup",
+        0x1030_0008 | 0x1040_0008 => "Real-mode Boot Sector",
+        0x1040_0009 => "Startup Module",
+        0x1020_000a => "Generic Boot Application",
+        0x101f_ffff => "Firmware Application (101fffff)",
+        0x2010_0000 => "Inheritable Settings",
+        0x2020_0003 => "OS Loader Settings",
+        0x2020_0004 => "Resume Loader Settings",
+        0x3000_0000 => "Device options",
+        _ => "Unknown Object",
+    })
+}
+
+const TITLES: &[(&str, &str)] = &[
+    ("fwbootmgr", "Firmware Boot Manager"),
+    ("bootmgr", "Windows Boot Manager"),
+    ("memdiag", "Windows Memory Tester"),
+    ("ntldr", "Windows Legacy OS Loader"),
+    ("globalsettings", "Global Settings"),
+    ("dbgsettings", "Debugger Settings"),
+    ("emssettings", "EMS Settings"),
+    ("badmemory", "RAM Defects"),
+    ("bootloadersettings", "Boot Loader Settings"),
+    ("resumeloadersettings", "Resume Loader Settings"),
+    ("hypervisorsettings", "Hypervisor Settings"),
+    ("ramdiskoptions", "Setup Ramdisk Options"),
+];
+
+/// The word that bcdedit has for a number, where an element has one for each of its values.
+pub fn choice_name(object: u32, code: u32, value: u64) -> Option<&'static str> {
+    let words: &[&str] = match element_name(object, code)? {
+        "nx" => &["OptIn", "OptOut", "AlwaysOff", "AlwaysOn"],
+        "pae" if code >> 24 == 0x25 => &["Default", "ForceEnable", "ForceDisable"],
+        "bootmenupolicy" => &["Legacy", "Standard"],
+        "debugtype" | "hypervisordebugtype" => &["Serial", "1394", "USB", "NET", "Local"],
+        "debugstart" => &["Active", "AutoEnable", "Disable"],
+        "hypervisorlaunchtype" => &["Off", "Auto"],
+        "safeboot" => &["Minimal", "Network", "DsRepair"],
+        "bootstatuspolicy" => {
+            &["DisplayAllFailures", "IgnoreAllFailures", "IgnoreShutdownFailures", "IgnoreBootFailures"]
+        }
+        "driverloadfailurepolicy" => &["Fatal", "UseErrorControl"],
+        "configaccesspolicy" => &["Default", "DisallowMmConfig"],
+        "firstmegabytepolicy" => &["UseNone", "UseAll", "UsePrivate"],
+        "graphicsresolution" => &["1024x768", "800x600", "1024x600"],
+        "tscsyncpolicy" => &["Default", "Legacy", "Enhanced"],
+        "x2apicpolicy" => &["Default", "Disable", "Enable"],
+        "msi" => &["Default", "ForceDisable"],
+        "pciexpress" => &["Default", "ForceDisable"],
+        "tpmbootentropy" => &["Default", "ForceDisable", "ForceEnable"],
+        "displaymessage" | "displaymessageoverride" => &[
+            "Default",
+            "Resume",
+            "HyperV",
+            "Recovery",
+            "StartupRepair",
+            "SystemImageRecovery",
+            "CommandPrompt",
+            "SystemRestore",
+            "PushButtonReset",
+        ],
+        _ => return None,
+    };
+    words.get(usize::try_from(value).ok()?).copied()
+}

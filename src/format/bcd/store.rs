@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 
 use uuid::Uuid;
 
-use super::Device;
+use super::{Device, code, id_of_name};
 use crate::base::FileTime;
 use crate::error::{Context, Error, Result};
 use crate::format::hive::{Hive, KeyId, Value, ValueRef, kind};
@@ -106,6 +106,29 @@ impl Store {
             object.write(&mut hive, key).context(|| format!("BCD object {name}"))?;
         }
         Ok(hive)
+    }
+}
+
+impl Store {
+    /// The boot manager's object.
+    pub fn boot_manager(&self) -> Option<&Object> {
+        self.objects.get(&id_of_name("bootmgr")?)
+    }
+
+    /// What the boot menu shows.
+    pub fn display_order(&self) -> &[Uuid] {
+        match self.boot_manager().and_then(|manager| manager.elements.get(&code::DISPLAY_ORDER)) {
+            Some(Element::Objects(ids)) => ids,
+            _ => &[],
+        }
+    }
+
+    /// What is started if nobody chooses.
+    pub fn default_object(&self) -> Option<Uuid> {
+        match self.boot_manager()?.elements.get(&code::DEFAULT)? {
+            Element::Object(id) => Some(*id),
+            _ => None,
+        }
     }
 }
 

@@ -45,6 +45,7 @@ mod read;
 mod store;
 mod text;
 mod value;
+pub mod words;
 mod write;
 
 #[cfg(test)]

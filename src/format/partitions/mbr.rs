@@ -141,6 +141,16 @@ impl Mbr {
         Ok(Self { signature: sector.signature.get(), partitions })
     }
 
+    /// Whether there is no partition in it.
+    pub fn is_empty(&self) -> bool {
+        self.partitions.iter().all(Option::is_none)
+    }
+
+    /// Whether it keeps old programs off a GPT disk.
+    pub fn is_protective(&self) -> bool {
+        self.partitions.iter().flatten().any(|partition| partition.kind == super::TYPE_PROTECTIVE)
+    }
+
     /// The one active partition, if there is just one.
     pub fn active(&self) -> Option<&Partition> {
         let mut active = self.partitions.iter().flatten().filter(|partition| partition.active);

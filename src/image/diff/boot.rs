@@ -5,36 +5,43 @@ use std::collections::BTreeMap;
 use uuid::Uuid;
 
 use super::difference::{Area, Aspect, Change, Detail, Difference, Fact};
-use super::files::hex;
-use super::registry;
 use crate::error::Result;
-use crate::format::bcd::{Device, Element, Object, Store, element_name, object_name};
+use crate::format::bcd::text::{Words, element_label};
+use crate::format::bcd::{Element, Object, Store};
+use crate::format::hive::{Value, words};
+
+/// No partition has a name that would mean the same on two disks.
+const WORDS: Words<'static> = Words { verbose: false, partition: &|_| None };
 
 /// Tells what differs, in the order of identifiers and codes.
 pub(super) fn compare(a: &Store, b: &Store, file: &str, tell: &mut dyn FnMut(Difference) -> Result<()>) -> Result<()> {
     let difference = |change| Difference::new(Area::Boot, change, file);
     for (name, [from, to]) in both(&a.description, &b.description) {
-        let fact =
-            |value: Option<&crate::format::hive::Value>| value.map(|value| registry::fact(value.kind, &value.data));
         if from != to {
+            let fact = |value: Option<&Value>| value.map(description);
             let detail = Detail::new(Aspect::Boot, fact(from), fact(to));
             tell(difference(change(from, to)).key("(store)").value(name).with([detail]))?;
         }
     }
     for (id, [from, to]) in both(&a.objects, &b.objects) {
-        let object = || difference(change(from, to)).key(identifier(id));
         let kind = |object: Option<&Object>| object.map(|object| Fact::Text(format!("{:#010x}", object.kind)));
         if kind(from) != kind(to) {
-            tell(object().with([Detail::new(Aspect::Boot, kind(from), kind(to)).of("type")]))?;
+            tell(
+                difference(change(from, to)).key(identifier(id)).with([Detail::new(
+                    Aspect::Boot,
+                    kind(from),
+                    kind(to),
+                )
+                .of("type")]),
+            )?;
         }
-        let none = BTreeMap::new();
-        let elements = |object: Option<&'_ Object>| object.map_or(&none, |object| &object.elements).clone();
-        let kind = to.or(from).map_or(0, |object| object.kind);
-        for (code, [from, to]) in both(&elements(from), &elements(to)) {
-            if from != to {
-                let name = element_name(kind, *code).map_or_else(|| format!("custom:{code:08x}"), str::to_owned);
-                let detail = Detail::new(Aspect::Boot, from.map(element), to.map(element));
-                tell(difference(change(from, to)).key(identifier(id)).value(name).with([detail]))?;
+        let (none, Some(object)) = (BTreeMap::new(), to.or(from)) else { continue };
+        let of = |object: Option<&'_ Object>| object.map_or(&none, |object| &object.elements).clone();
+        for (code, pair) in both(&of(from), &of(to)) {
+            if pair[0] != pair[1] {
+                let label = element_label(object.kind, *code);
+                let told = difference(change(pair[0], pair[1])).key(identifier(id)).value(label);
+                tell(told.with([elements(object, *code, pair)]))?;
             }
         }
     }
@@ -55,28 +62,19 @@ fn change<T>(a: Option<T>, b: Option<T>) -> Change {
 }
 
 fn identifier(id: &Uuid) -> String {
-    object_name(id).map_or_else(|| id.braced().to_string(), |name| format!("{{{name}}}"))
+    WORDS.id(id)
 }
 
-fn element(element: &Element) -> Fact {
-    Fact::Text(match element {
-        Element::Device(device) => self::device(device),
-        Element::String(text) => text.clone(),
-        Element::Object(id) => identifier(id),
-        Element::Objects(ids) => ids.iter().map(identifier).collect::<Vec<_>>().join(" "),
-        Element::Integer(number) => format!("{number:#x}"),
-        Element::Boolean(flag) => if *flag { "Yes" } else { "No" }.to_owned(),
-        Element::Integers(numbers) => numbers.iter().map(|number| format!("{number:#x}")).collect::<Vec<_>>().join(" "),
-        Element::Raw(value) => return registry::fact(value.kind, &value.data),
-    })
+/// As bcdedit prints it; what it prints the same is told apart by its bytes.
+fn elements(object: &Object, code: u32, pair: [Option<&Element>; 2]) -> Detail {
+    let shown = |element: &Element| WORDS.element(object, code, element).join(" ");
+    let [a, b] = pair.map(|element| element.map(shown));
+    let [a, b] = if a == b { pair.map(|element| element.map(|element| format!("{element:?}"))) } else { [a, b] };
+    Detail::new(Aspect::Boot, a.map(Fact::Text), b.map(Fact::Text))
 }
 
-fn device(device: &Device) -> String {
-    match device {
-        Device::Boot => "boot".to_owned(),
-        Device::Locate { element } => format!("locate=custom:{element:08x}"),
-        Device::MbrPartition { signature, offset } => format!("partition of disk {signature:#010x} at {offset:#x}"),
-        Device::GptPartition { disk, partition } => format!("partition {partition} of disk {disk}"),
-        Device::Raw(bytes) => hex(bytes),
-    }
+/// A value of the store's own description.
+fn description(value: &Value) -> Fact {
+    let data = words::hexadecimal(&value.data);
+    Fact::Value { kind: words::kind_name(value.kind).into_owned(), data, bytes: value.data.len() }
 }

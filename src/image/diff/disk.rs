@@ -3,9 +3,9 @@
 use uuid::Uuid;
 
 use super::difference::{Area, Aspect, Change, Detail, Difference, Fact};
-use super::files::hex;
 use crate::base::ReadAt;
 use crate::error::Result;
+use crate::format::hive::words::hexadecimal;
 use crate::format::ntfs::{BPB, read::Facts};
 use crate::format::partitions::{Kind, Partition, Scheme, Table};
 
@@ -95,7 +95,7 @@ fn identifier(scheme: &Scheme) -> Option<Fact> {
 fn code(bytes: &[u8]) -> Option<Fact> {
     use sha1::{Digest, Sha1};
     let end = bytes.iter().rposition(|byte| *byte != 0)? + 1;
-    Some(Fact::Text(format!("SHA-1 {}", hex(&Sha1::digest(&bytes[..end])))))
+    Some(Fact::Text(format!("SHA-1 {}", hexadecimal(&Sha1::digest(&bytes[..end])))))
 }
 
 fn partition(a: &Partition, b: &Partition) -> [Facts2; 5] {

@@ -6,8 +6,10 @@ use super::contents::{Digests, Verdict, streams};
 use super::difference::{Area, Aspect, Aspects, Change, Detail, Difference, Fact};
 use super::walk::{Met, Place, merge};
 use super::{Side, Trouble, hives};
-use crate::base::sddl::Sddl;
+use crate::base::sddl;
 use crate::error::Result;
+use crate::format::hive::words::hexadecimal as hex;
+use crate::image::reparse::Target;
 use crate::tree::{Content, DescriptorId, ExtendedAttribute, Link, Node, Reparse, Stream, attributes};
 
 /// Compares files as the walk meets them.
@@ -207,9 +209,8 @@ impl<'c> Files<'c> {
         };
         let fact = |side: usize, reparse: &Option<Reparse>| {
             let reparse = reparse.as_ref()?;
-            let data = self.sides[side].tree.read(&reparse.data).unwrap_or_default();
-            let target = target(reparse.tag, &data).unwrap_or_else(|| format!("{} bytes", reparse.data.len()));
-            Some(Fact::Text(format!("{:#010x} {target}", reparse.tag)))
+            let target = Target::read(&self.sides[side].tree, reparse).unwrap_or(Target::Other(reparse.tag));
+            Some(Fact::Text(format!("{:#010x} {target} ({} bytes)", reparse.tag, reparse.data.len())))
         };
         (!same).then(|| Detail::new(Aspect::Reparse, fact(0, &a.reparse), fact(1, &b.reparse)))
     }
@@ -284,22 +285,12 @@ fn object_id(node: &Node) -> Option<Fact> {
     Some(Fact::Text(hex(shown)))
 }
 
-pub(super) fn hex(bytes: &[u8]) -> String {
-    use std::fmt::Write;
-    bytes.iter().fold(String::with_capacity(2 * bytes.len()), |mut text, byte| {
-        let _ = write!(text, "{byte:02x}");
-        text
-    })
-}
-
 /// What differs between two descriptors: nothing if both mean the same.
 pub(super) fn security(a: Option<&[u8]>, b: Option<&[u8]>) -> Option<Detail> {
     if a == b {
         return None;
     }
-    let text = |bytes: &[u8]| {
-        Sddl::parse(bytes).map_or_else(|| format!("no descriptor: {}", hex(bytes)), |sddl| sddl.to_string())
-    };
+    let text = |bytes: &[u8]| sddl::to_text(bytes).unwrap_or_else(|| format!("no descriptor: {}", hex(bytes)));
     let (a, b) = (a.map(text), b.map(text));
     (a != b).then(|| Detail::new(Aspect::Security, a.map(Fact::Text), b.map(Fact::Text)))
 }
@@ -326,18 +317,4 @@ fn extended(a: &Node, b: &Node, details: &mut Vec<Detail>) {
         };
         details.push(Detail::new(Aspect::ExtendedAttribute, fact(from), fact(to)).of(name.unwrap_or_default()));
     }
-}
-
-/// Where a symbolic link or mount point leads (MS-FSCC 2.1.2.4 and 2.1.2.5): its substitute name.
-fn target(tag: u32, data: &[u8]) -> Option<String> {
-    use crate::base::Name;
-    use crate::base::bytes::u16_at;
-    let names_at = match tag {
-        0xA000_0003 => 8,
-        0xA000_000C => 12,
-        _ => return None,
-    };
-    let (offset, len) = (usize::from(u16_at(data, 0)?), usize::from(u16_at(data, 2)?));
-    let name = data.get(names_at + offset..names_at + offset + len)?;
-    Some(format!("to {}", Name::from_le_bytes(name)))
 }

@@ -1,10 +1,12 @@
 //! Two hives, key by key.
 
+use std::borrow::Cow;
+
 use super::difference::{Area, Aspect, Change, Detail, Difference, Fact};
-use super::files::{hex, security};
+use super::files::security;
 use super::walk::merge;
 use crate::error::Result;
-use crate::format::hive::{Hive, KeyId, ValueRef, kind};
+use crate::format::hive::{Hive, KeyId, ValueRef, words};
 
 /// What counts beside names, types and data.
 #[derive(Clone, Copy)]
@@ -102,7 +104,6 @@ fn values<'h>(hives: [&'h Hive; 2], keys: [Option<KeyId>; 2]) -> Vec<[Option<Val
 }
 
 fn value(a: Option<&ValueRef<'_>>, b: Option<&ValueRef<'_>>) -> Option<(Change, Vec<Detail>)> {
-    let fact = |value: &ValueRef<'_>| fact(value.kind, &value.data);
     match (a, b) {
         (Some(a), Some(b)) => {
             let mut details = Vec::new();
@@ -128,112 +129,9 @@ fn beyond(a: &[u8], b: &[u8]) -> String {
     format!("data from byte {same} on")
 }
 
-/// Type and data for people.
-pub(super) fn fact(kind: u32, data: &[u8]) -> Fact {
-    let shown = &data[..data.len().min(SHOWN)];
-    Fact::Value { kind: type_name(kind), data: readable(kind, shown), bytes: data.len() }
-}
-
-fn type_name(number: u32) -> String {
-    const NAMES: [(u32, &str); 11] = [
-        (kind::NONE, "REG_NONE"),
-        (kind::SZ, "REG_SZ"),
-        (kind::EXPAND_SZ, "REG_EXPAND_SZ"),
-        (kind::BINARY, "REG_BINARY"),
-        (kind::DWORD, "REG_DWORD"),
-        (kind::DWORD_BIG_ENDIAN, "REG_DWORD_BIG_ENDIAN"),
-        (kind::LINK, "REG_LINK"),
-        (kind::MULTI_SZ, "REG_MULTI_SZ"),
-        (8, "REG_RESOURCE_LIST"),
-        (10, "REG_RESOURCE_REQUIREMENTS_LIST"),
-        (kind::QWORD, "REG_QWORD"),
-    ];
-    let name = NAMES.iter().find(|(known, _)| *known == number);
-    name.map_or_else(|| format!("{number:#x}"), |(_, name)| (*name).to_owned())
-}
-
-/// Text and numbers as such, if nothing is lost by it; else the bytes.
-fn readable(kind: u32, data: &[u8]) -> String {
-    let as_is = || hex(data);
-    match (kind, data) {
-        (kind::DWORD, &[a, b, c, d]) => format!("{:#010x}", u32::from_le_bytes([a, b, c, d])),
-        (kind::DWORD_BIG_ENDIAN, &[a, b, c, d]) => format!("{:#010x}", u32::from_be_bytes([a, b, c, d])),
-        (kind::QWORD, data) => {
-            data.try_into().map_or_else(|_| as_is(), |bytes| format!("{:#018x}", u64::from_le_bytes(bytes)))
-        }
-        (kind::SZ | kind::EXPAND_SZ, data) => text(data).and_then(terminated).map_or_else(as_is, |text| quoted(&text)),
-        (kind::LINK, data) => text(data).filter(|text| !text.contains('\0')).map_or_else(as_is, |text| quoted(&text)),
-        (kind::MULTI_SZ, data) => text(data).and_then(texts).unwrap_or_else(as_is),
-        _ => as_is(),
-    }
-}
-
-fn text(data: &[u8]) -> Option<String> {
-    let units: Vec<u16> =
-        data.chunks(2).map(|pair| Some(u16::from_le_bytes(pair.try_into().ok()?))).collect::<Option<_>>()?;
-    String::from_utf16(&units).ok()
-}
-
-/// What is before the one NUL at the end.
-fn terminated(text: String) -> Option<String> {
-    text.strip_suffix('\0').filter(|text| !text.contains('\0')).map(str::to_owned)
-}
-
-fn texts(text: String) -> Option<String> {
-    let list = match text.strip_suffix('\0')? {
-        "" => return Some("[]".to_owned()),
-        list => list.strip_suffix('\0')?,
-    };
-    let texts: Vec<&str> = list.split('\0').collect();
-    let sound = texts.iter().all(|text| !text.is_empty());
-    sound.then(|| format!("[{}]", texts.into_iter().map(quoted).collect::<Vec<_>>().join(", ")))
-}
-
-/// In quotes, with control characters escaped.
-fn quoted(text: &str) -> String {
-    let plain = |c: char| !c.is_control() && c != '"';
-    let inner = text.chars().fold(String::with_capacity(text.len() + 2), |mut inner, c| {
-        if plain(c) {
-            inner.push(c)
-        } else {
-            inner.extend(c.escape_default())
-        }
-        inner
-    });
-    format!("\"{inner}\"")
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-    use crate::format::hive::Value;
-
-    fn shown(value: &Value) -> String {
-        readable(value.kind, &value.data)
-    }
-
-    #[test]
-    fn shows_what_can_be_read_and_loses_nothing() {
-        for (value, text) in [
-            (Value::sz("a \"b\"\n"), r#""a \"b\"\n""#),
-            (Value::sz(""), r#""""#),
-            (Value::expand_sz(r"%x%\y"), r#""%x%\y""#),
-            (Value::new(kind::SZ, *b"a\0"), "6100"),
-            (Value::new(kind::SZ, *b"a\0\0\0b\0\0\0"), "6100000062000000"),
-            (Value::new(kind::SZ, *b"a\0\0"), "610000"),
-            (Value::new(kind::SZ, *b"\x00\xD8\0\0"), "00d80000"),
-            (Value::new(kind::LINK, *b"a\0"), r#""a""#),
-            (Value::multi_sz(["a", "b"]), r#"["a", "b"]"#),
-            (Value::multi_sz::<&str>([]), "[]"),
-            (Value::multi_sz(["a", "", "b"]), "6100000000006200000000 00".replace(' ', "").as_str()),
-            (Value::dword(7), "0x00000007"),
-            (Value::new(kind::DWORD, *b"\x01"), "01"),
-            (Value::qword(7), "0x0000000000000007"),
-            (Value::new(kind::QWORD, *b"\x01\x02"), "0102"),
-            (Value::new(0xFFFF_0011, *b"\x01"), "01"),
-        ] {
-            assert_eq!(shown(&value), text, "{value:?}");
-        }
-        assert_eq!(type_name(0xFFFF_0011), "0xffff0011");
-    }
+/// Type and data for people: text and numbers as such, if nothing is lost by it; else the bytes.
+pub(super) fn fact(value: &ValueRef<'_>) -> Fact {
+    let shown = ValueRef { data: Cow::Borrowed(&value.data[..value.data.len().min(SHOWN)]), ..value.clone() };
+    let data = if words::is_faithful(&shown) { words::data(&shown) } else { words::hexadecimal(&shown.data) };
+    Fact::Value { kind: words::kind_name(value.kind).into_owned(), data, bytes: value.data.len() }
 }

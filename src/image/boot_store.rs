@@ -1,0 +1,97 @@
+//! The boot store that the firmware's chain would find.
+
+use std::sync::Arc;
+
+use super::opened::Opened;
+use super::source::{Choice, Input};
+use crate::error::{Context, Error, Result};
+use crate::format::bcd::Store;
+use crate::format::fat;
+use crate::format::ntfs;
+use crate::format::partitions::{Kind, Partition, TYPE_EFI_SYSTEM, Table};
+use crate::tree::Tree;
+use crate::windows::registry;
+
+/// Where boot managers look: that of a BIOS, that of UEFI.
+const STORES: [&str; 2] = [r"\Boot\BCD", r"\EFI\Microsoft\Boot\BCD"];
+/// What stores are made from.
+const TEMPLATE: &str = r"\Windows\System32\config\BCD-Template";
+/// The type of an EFI system partition in an MBR.
+const TYPE_EFI_SYSTEM_MBR: u8 = 0xEF;
+
+/// A store, and where it was found.
+pub struct BootStore {
+    /// What it holds.
+    pub store: Store,
+    /// Its path in the image.
+    pub path: String,
+    /// The number of its partition.
+    pub partition: Option<u32>,
+    /// How its disk is divided.
+    pub table: Option<Table>,
+}
+
+/// Finds the store of an image, or reads the one at `path` in it.
+///
+/// On a disk that is the store of the active partition, or that of the EFI system partition, or that of the first partition that
+/// has one. In a WIM without a store it is the template from which one would be made.
+pub fn find(input: &Input, name: &str, choice: Choice<'_>, path: Option<&str>) -> Result<BootStore> {
+    match input {
+        Input::Wim(_) => {
+            let tree = input.source(name, choice)?.tree;
+            let candidates = path.map_or_else(|| vec![STORES[0], STORES[1], TEMPLATE], |path| vec![path]);
+            let found = read(&tree, &candidates).context(|| name)?;
+            let (store, path) = found.ok_or_else(|| missing(&candidates).context(name))?;
+            Ok(BootStore { store, path, partition: None, table: None })
+        }
+        Input::Disk(disk) => {
+            let candidates = path.map_or_else(|| STORES.to_vec(), |path| vec![path]);
+            on_disk(disk, choice.partition, &candidates)
+                .context(|| name)?
+                .ok_or_else(|| missing(&candidates).context(name))
+        }
+    }
+}
+
+fn missing(candidates: &[&str]) -> Error {
+    Error::invalid("no boot store").allowed(candidates.join(", ")).hint("--store names one that lies elsewhere")
+}
+
+fn on_disk(disk: &Opened, number: Option<u32>, candidates: &[&str]) -> Result<Option<BootStore>> {
+    let table = disk.table()?;
+    let mut partitions: Vec<&Partition> =
+        table.partitions.iter().filter(|partition| number.is_none_or(|number| number == partition.number)).collect();
+    partitions.sort_by_key(|partition| match partition.kind {
+        _ if partition.active => 0,
+        Kind::Gpt(TYPE_EFI_SYSTEM) | Kind::Mbr(TYPE_EFI_SYSTEM_MBR) => 1,
+        _ => 2,
+    });
+    for partition in partitions {
+        let place = || format!("partition {}", partition.number);
+        // What holds no files that can be read holds no store either.
+        let Ok(tree) = files(disk, partition) else { continue };
+        if let Some((store, path)) = read(&tree, candidates).context(place)? {
+            return Ok(Some(BootStore { store, path, partition: Some(partition.number), table: Some(table) }));
+        }
+    }
+    Ok(None)
+}
+
+/// The files of a partition, whether its volume is NTFS or FAT.
+fn files(disk: &Opened, partition: &Partition) -> Result<Tree> {
+    let window = disk.partition(partition)?;
+    match fat::Volume::open(Arc::clone(&window)) {
+        Ok(volume) => Ok(volume.read()?.tree),
+        Err(_) => Ok(ntfs::read::Volume::open(window)?.read()?.tree),
+    }
+}
+
+/// The first of the candidates that is there.
+fn read(tree: &Tree, candidates: &[&str]) -> Result<Option<(Store, String)>> {
+    for path in candidates {
+        if let Some(hive) = registry::read_hive(tree, path)? {
+            return Ok(Some((Store::read(&hive).context(|| path)?, (*path).to_owned())));
+        }
+    }
+    Ok(None)
+}
