@@ -17,6 +17,12 @@ pub trait ReadAt: Send + Sync {
     fn is_empty(&self) -> bool {
         self.len() == 0
     }
+
+    /// The first stretch from `at` on that may hold anything but zeros, as far as that is known without reading it. What is
+    /// between `at` and the stretch reads as zeros; `None` means that nothing else follows.
+    fn next_data(&self, at: u64) -> Result<Option<Range<u64>>> {
+        Ok((at < self.len()).then(|| at..self.len()))
+    }
 }
 
 /// Bytes that can be written at any position, from several threads.
@@ -76,6 +82,9 @@ macro_rules! forward {
             }
             fn read_at(&self, at: u64, buf: &mut [u8]) -> Result<()> {
                 (**self).read_at(at, buf)
+            }
+            fn next_data(&self, at: u64) -> Result<Option<Range<u64>>> {
+                (**self).next_data(at)
             }
         }
         impl<T: Disk + ?Sized> Disk for $pointer {

@@ -1,8 +1,10 @@
-//! Floor 0: positioned I/O, time stamps, UTF-16 names and the order that NTFS gives them, security descriptors.
+//! Floor 0: positioned I/O, checksums, time stamps, UTF-16 names and the order that NTFS gives them, security descriptors.
 
 pub mod bytes;
+pub mod crc32c;
 pub mod filetime;
 pub mod io;
+pub mod layers;
 pub mod name;
 pub mod near;
 pub mod sddl;

@@ -14,7 +14,7 @@ pub(super) fn run(command: &Build, json: bool, env: &mut Env<'_>) -> Result<()> 
     let recipe = recipe(&command.output, &command.disk, false, env)?;
     let wim = source::open_wim(&command.wim, command.parts.as_deref())?;
     if command.check_integrity {
-        super::inspect::check_integrity(&wim, env).context(|| command.wim.display())?;
+        super::info::check_integrity(&wim, env).context(|| command.wim.display())?;
     }
     let source = Source::of_wim(&wim, &command.wim.display().to_string(), &command.image)?;
     make(source, &recipe, &command.disk, json, env)?;

@@ -1,14 +1,14 @@
-//! `nanovhd inspect`.
+//! `nanovhd info`: what a WIM holds. Disks are in [`disk`].
 
 use std::ops::ControlFlow;
 
 use serde::Serialize;
 
-use super::args::Inspect;
-use super::{Env, output, progress};
+use super::args::Info;
+use super::{Env, disk, output, progress};
 use crate::error::{Context, Error, Result};
 use crate::format::wim::{ImageInfo, Wim};
-use crate::image::source;
+use crate::image::Input;
 use crate::tree::{Content, Node, Tree, attributes};
 
 #[derive(Serialize)]
@@ -43,13 +43,29 @@ struct File {
     streams: Vec<String>,
 }
 
-pub(super) fn run(command: &Inspect, json: bool, env: &mut Env<'_>) -> Result<()> {
-    let wim = source::open_wim(&command.file, command.parts.as_deref())?;
-    let name = || command.file.display();
-    if command.check_integrity {
-        check_integrity(&wim, env).context(name)?;
+pub(super) fn run(command: &Info, json: bool, env: &mut Env<'_>) -> Result<()> {
+    match command.source.input()? {
+        Input::Wim(wim) => of_wim(&wim, command, json, env),
+        Input::Disk(_) if command.tree || command.check_integrity || command.source.image.is_some() => {
+            Err(Error::invalid("--tree, --check-integrity and --image are for WIMs, and this is a disk")
+                .hint("`nanovhd ls -R` lists the files of a disk, `nanovhd verify` checks it")
+                .context(command.source.name()))
+        }
+        Input::Disk(opened) => {
+            disk::info(&opened, command.source.partition, json, env).context(|| command.source.name())
+        }
     }
-    let chosen = command.image.as_deref().map(|selector| wim.select(selector)).transpose().context(name)?;
+}
+
+fn of_wim(wim: &Wim, command: &Info, json: bool, env: &mut Env<'_>) -> Result<()> {
+    let name = || command.source.name();
+    if command.source.partition.is_some() {
+        return Err(Error::invalid("a WIM has no partitions; its images are chosen with --image").context(name()));
+    }
+    if command.check_integrity {
+        check_integrity(wim, env).context(name)?;
+    }
+    let chosen = command.source.image.as_deref().map(|selector| wim.select(selector)).transpose().context(name)?;
     let mut images = Vec::new();
     for info in wim.images().iter().filter(|info| chosen.is_none_or(|index| info.index == index)) {
         let volume = command.tree.then(|| wim.tree(info.index)).transpose().context(name)?;
@@ -148,8 +164,5 @@ fn print(report: &Report<'_>, env: &mut Env<'_>) -> Result<()> {
             output::line(out, format_args!("  {kind} {:>12} {} {}", file.bytes, file.modified, file.path))?;
         }
     }
-    for warning in report.warnings {
-        output::line(env.stderr, format_args!("warning: {warning}"))?;
-    }
-    Ok(())
+    output::warnings(env, report.warnings)
 }

@@ -6,6 +6,7 @@ mod build;
 mod cat;
 mod demo;
 mod diff;
+mod disk;
 mod exit;
 mod extract;
 mod info;

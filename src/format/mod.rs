@@ -6,4 +6,5 @@ pub mod hive;
 pub mod ntfs;
 pub mod partitions;
 pub mod vhd;
+pub mod vhdx;
 pub mod wim;

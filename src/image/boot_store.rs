@@ -13,7 +13,7 @@ use crate::tree::Tree;
 use crate::windows::registry;
 
 /// Where boot managers look: that of a BIOS, that of UEFI.
-const STORES: [&str; 2] = [r"\Boot\BCD", r"\EFI\Microsoft\Boot\BCD"];
+pub const STORES: [&str; 2] = [r"\Boot\BCD", r"\EFI\Microsoft\Boot\BCD"];
 /// What stores are made from.
 const TEMPLATE: &str = r"\Windows\System32\config\BCD-Template";
 /// The type of an EFI system partition in an MBR.

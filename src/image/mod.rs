@@ -5,6 +5,7 @@
 
 pub mod boot_store;
 pub mod build;
+pub mod chain;
 pub mod content;
 mod control;
 pub mod demo;

@@ -4,7 +4,7 @@
 //! |--------------|------|-------|---|
 //! | fixed        | yes  | yes   | the disk's bytes, then a footer; the only kind that Azure takes |
 //! | dynamic      | yes  | yes   | blocks of 2 MiB, those that hold nothing are left out |
-//! | differencing | no   | no    | refused as unsupported: the parent is another file |
+//! | differencing | yes  | no    | sectors over those of another file, the parent |
 //!
 //! ```text
 //! fixed     | disk ....................................................... | footer |
@@ -36,19 +36,24 @@
 //! * The BAT ends with at least one unused entry, also where that takes a sector more. Hyper-V does so, and so do we: an empty
 //!   disk is the same file, ids and times apart, as the one that Hyper-V makes.
 //! * The bitmap of a dynamic disk's block says which sectors were written. Blocks are zeroed when they are made, so nothing
-//!   depends on it, and readers (qemu, this one) do not look. We set all bits.
+//!   depends on it, and readers (qemu, this one) do not look. We set all bits. In a differencing disk it decides which sectors
+//!   are the parent's.
 //! * Virtual PC stores the unique id with its fields big-endian, as the specification says, Hyper-V little-endian.
+//! * The paths of a parent are UTF-16, little-endian in locators and big-endian in the header, with backslashes. A parent is known by
+//!   its footer's unique id; its time stamp changes when a file is copied, and is not compared.
 //! * Footers written before Virtual PC 2004 are 511 bytes long, without the last zero.
 //!
 //! Sources: Microsoft's "Virtual Hard Disk Image Format Specification" 1.0, and files made by Virtual PC 2007, Hyper-V
 //! 2012 R2 and qemu.
 
-mod ondisk;
+pub(crate) mod ondisk;
+mod parent;
 mod plan;
 mod read;
 mod write;
 
 pub use ondisk::{COOKIE, FOOTER_LEN, SECTOR};
+pub use parent::Parent;
 pub use plan::{BLOCK, Geometry, Layout, MAX_DISK};
 pub use read::{Footer, Variant, Vhd};
 pub use write::{Params, Writer};

@@ -14,6 +14,13 @@ use crate::error::{Context, Error, Kind, Result};
 use crate::image::Control;
 use crate::tree::{BlobId, Content, Node, StoreId, attributes};
 
+impl Report {
+    fn count(&mut self, content: Option<&Content>) {
+        self.files += 1;
+        self.bytes += content.map_or(0, Content::len);
+    }
+}
+
 struct Placing<'a, 't, 'c> {
     plan: &'a Plan<'t>,
     folder: Folder<'c>,
@@ -86,18 +93,23 @@ impl Placing<'_, '_, '_> {
                 make_directory(path)?;
                 self.report.directories += 1;
             }
+            What::Stream(_, owner)
+                if cfg!(windows) && !matches!(self.plan.items[*owner as usize].what, What::Directory) =>
+            {
+                // Written already, behind its file.
+            }
+            What::Stream(..) if cfg!(windows) => {
+                copy_stream(&self.whole(index, item).map_err(written)?, path).map_err(written)?;
+                self.report.count(self.plan.content(item));
+            }
             What::File(_) | What::Stream(..) => {
                 let staged = self.whole(index, item).map_err(written)?;
-                let len = self.plan.content(item).map_or(0, Content::len);
-                if cfg!(windows) && matches!(item.what, What::Stream(..)) {
-                    // A stream has no name of its own to be renamed to: it is written behind its file.
-                    copy_stream(&staged, path).map_err(written)?;
-                } else {
-                    finish(&staged, self.plan.tree.node(item.node)).map_err(written)?;
-                    self.name(&staged, path)?;
+                if cfg!(windows) {
+                    self.streams_behind(index, &staged).map_err(written)?;
                 }
-                self.report.files += 1;
-                self.report.bytes += len;
+                finish(&staged, self.plan.tree.node(item.node)).map_err(written)?;
+                self.name(&staged, path)?;
+                self.report.count(self.plan.content(item));
             }
             What::HardLink(first) => {
                 let first = self.placed(*first as usize);
@@ -122,6 +134,24 @@ impl Placing<'_, '_, '_> {
                     }
                 }
             }
+        }
+        Ok(())
+    }
+
+    /// Writes the named streams of a file behind it: they come right after it, and move with it when it gets its name.
+    fn streams_behind(&mut self, file: usize, staged: &Path) -> io::Result<()> {
+        let plan = self.plan;
+        let following = plan.items.iter().enumerate().skip(file + 1);
+        for (index, item) in
+            following.take_while(|(_, item)| matches!(item.what, What::Stream(_, owner) if owner as usize == file))
+        {
+            let name = item.name.to_string_lossy();
+            let Some((_, stream)) = name.split_once(':') else { continue };
+            let mut behind = staged.as_os_str().to_owned();
+            behind.push(":");
+            behind.push(stream);
+            copy_stream(&self.whole(index, item)?, Path::new(&behind))?;
+            self.report.count(plan.content(item));
         }
         Ok(())
     }

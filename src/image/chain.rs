@@ -1,0 +1,284 @@
+//! Files that are opened as disks: by what they hold, with the files that they lie on.
+
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+
+use super::host::InputFile;
+use super::opened::{Container, Layer, Opened};
+use crate::base::{Name, ReadAt};
+use crate::error::{Context, Error, Result};
+use crate::format::vhd::Vhd;
+use crate::format::vhdx::Vhdx;
+
+/// So many files a chain may have; a disk of more is slow beyond use, and Hyper-V's own chains are far shorter.
+const MAX_LAYERS: usize = 64;
+
+type File = Arc<dyn ReadAt>;
+
+/// A file, and what its container says.
+enum Disk {
+    Raw(File),
+    Vhd(Vhd<File>),
+    Vhdx(Vhdx<File>),
+}
+
+impl Disk {
+    fn open(file: File) -> Result<Self> {
+        if let Some(name) = foreign(&file) {
+            return Err(Error::unsupported(format_args!("a disk in {name}")).hint(format_args!(
+                "convert it first: qemu-img convert -O vhdx -o subformat=dynamic INPUT OUTPUT.vhdx"
+            )));
+        }
+        if Vhdx::is_vhdx(&file) {
+            return Vhdx::open(file).map(Self::Vhdx);
+        }
+        if Vhd::is_vhd(&file) {
+            return Vhd::open(file).map(Self::Vhd);
+        }
+        Ok(Self::Raw(file))
+    }
+
+    fn container(&self) -> Container {
+        match self {
+            Self::Raw(_) => Container::Raw,
+            Self::Vhd(vhd) => Container::Vhd(vhd.variant()),
+            Self::Vhdx(vhdx) => Container::Vhdx(vhdx.variant()),
+        }
+    }
+
+    fn wanted(&self) -> Option<Wanted> {
+        match self {
+            Self::Raw(_) => None,
+            Self::Vhd(vhd) => vhd.parent().map(Wanted::of_vhd),
+            Self::Vhdx(vhdx) => vhdx.parent().map(Wanted::of_vhdx),
+        }
+    }
+
+    fn id(&self) -> Option<uuid::Uuid> {
+        match self {
+            Self::Raw(_) => None,
+            Self::Vhd(vhd) => Some(vhd.footer().id),
+            Self::Vhdx(vhdx) => Some(vhdx.disk_id()),
+        }
+    }
+
+    fn sector_size(&self) -> u32 {
+        match self {
+            Self::Vhdx(vhdx) => vhdx.sector_size(),
+            Self::Raw(_) | Self::Vhd(_) => 512,
+        }
+    }
+
+    /// Whether `below` is the parent that this disk was made for; if not, why.
+    fn check_parent(&self, below: &Self) -> Result<()> {
+        let wrong = |found: &dyn std::fmt::Display, allowed: &dyn std::fmt::Display| {
+            Err(Error::corrupt("the parent is not the disk that the differencing disk was made for")
+                .found(found)
+                .allowed(allowed)
+                .hint("put the original parent back, as it was when the differencing disk was made"))
+        };
+        match (self, below) {
+            (Self::Vhd(child), Self::Vhd(below)) => match child.parent() {
+                Some(parent) if parent.id != below.footer().id => wrong(&below.footer().id, &parent.id),
+                _ => Ok(()),
+            },
+            (Self::Vhdx(child), Self::Vhdx(below)) => match child.parent() {
+                Some(parent) if !parent.linkage.contains(&below.data_write_id()) => {
+                    let linkage: Vec<String> = parent.linkage.iter().map(ToString::to_string).collect();
+                    wrong(&below.data_write_id(), &linkage.join(" or "))
+                }
+                _ => Ok(()),
+            },
+            _ => wrong(&"another kind of container", &"the child's own"),
+        }
+    }
+
+    fn on(self, below: Option<File>) -> File {
+        match (self, below) {
+            (Self::Raw(file), _) => file,
+            (Self::Vhd(vhd), Some(below)) => Arc::new(vhd.on(below)),
+            (Self::Vhd(vhd), None) => Arc::new(vhd),
+            (Self::Vhdx(vhdx), Some(below)) => Arc::new(vhdx.on(below)),
+            (Self::Vhdx(vhdx), None) => Arc::new(vhdx),
+        }
+    }
+}
+
+/// What a container is that others read, by the bytes that it begins with (VDI: that it has at 40h).
+fn foreign(file: &File) -> Option<&'static str> {
+    const KNOWN: [(u64, &[u8], &str); 6] = [
+        (0, b"KDMV", "VMDK"),
+        (0, b"COWD", "VMDK"),
+        (0, b"# Disk DescriptorFile", "VMDK"),
+        (0x40, &[0x7F, 0x10, 0xDA, 0xBE], "VDI"),
+        (0, b"QFI\xFB", "qcow2"),
+        (0, b"MSWIM\0\0\0", "no container: this is a WIM"),
+    ];
+    let begins = |at: u64, mark: &[u8]| {
+        let mut found = vec![0; mark.len()];
+        file.read_at(at, &mut found).is_ok() && found == mark
+    };
+    KNOWN.iter().find(|(at, mark, _)| begins(*at, mark)).map(|(_, _, name)| *name)
+}
+
+/// Where a differencing disk says that its parent is.
+struct Wanted {
+    /// From the child's folder.
+    relative: Vec<Name>,
+    absolute: Vec<Name>,
+    /// Its name, or path, wherever it is.
+    name: Option<Name>,
+}
+
+impl Wanted {
+    fn of_vhd(parent: &crate::format::vhd::Parent) -> Self {
+        let name = Some(parent.name.clone()).filter(|name| !name.is_empty());
+        Self { relative: parent.relative.clone(), absolute: parent.absolute.clone(), name }
+    }
+
+    fn of_vhdx(parent: &crate::format::vhdx::Parent) -> Self {
+        let absolute = [&parent.volume, &parent.absolute].into_iter().flatten().cloned().collect();
+        Self { relative: parent.relative.iter().cloned().collect(), absolute, name: None }
+    }
+
+    /// The paths to try, in order.
+    fn paths(&self, child: &Path) -> Vec<PathBuf> {
+        let folder = child.parent().unwrap_or(Path::new(""));
+        let beside = |name: &Name| name.to_string().rsplit(['\\', '/', ':']).next().map(|last| folder.join(last));
+        let relative = self.relative.iter().map(|path| folder.join(native(&path.to_string())));
+        let absolute = self.absolute.iter().filter_map(|path| local_absolute(&path.to_string()));
+        let names = self.relative.iter().chain(&self.absolute).chain(&self.name);
+        let mut paths: Vec<PathBuf> = Vec::new();
+        for path in relative.chain(absolute).chain(names.filter_map(beside)) {
+            if path != folder && !paths.contains(&path) {
+                paths.push(path);
+            }
+        }
+        paths
+    }
+
+    fn words(&self) -> String {
+        let names = self.relative.iter().chain(&self.absolute).chain(&self.name);
+        let words: Vec<String> = names.map(|name| format!("'{name}'")).collect();
+        if words.is_empty() { "no path at all".to_owned() } else { words.join(" or ") }
+    }
+}
+
+/// A path from a folder, as this host writes it. A drive or root in it is dropped: it is from a folder.
+fn native(path: &str) -> PathBuf {
+    path.split(['\\', '/']).filter(|part| !part.is_empty() && !part.ends_with(':')).collect()
+}
+
+/// An absolute path of Windows, where it can be one of this host's: on Windows itself, and not on another machine, since whoever
+/// made a file is not to have us log on to a server of his.
+fn local_absolute(path: &str) -> Option<PathBuf> {
+    let path = path.strip_prefix(r"\\?\").map_or(path, |rest| if rest.starts_with("Volume{") { path } else { rest });
+    let on_server = path.starts_with(r"\\") && !path.starts_with(r"\\?\Volume{") || path.starts_with("UNC\\");
+    (cfg!(windows) && !on_server).then(|| PathBuf::from(path))
+}
+
+/// The files of a chain, the child first, as far as they are found; and why there are no more if a parent is missing. Containers
+/// that cannot be opened end the chain without a complaint: they are looked at by who opens them.
+///
+/// Fails only if the first file cannot be read at all.
+pub fn layers(path: &Path) -> Result<(Vec<Layer>, Option<Error>)> {
+    let mut layers = vec![Layer { path: path.to_owned(), file: Arc::new(InputFile::open(path)?) }];
+    let mut seen = vec![identity(path)];
+    while let Some(child) = layers.last() {
+        let Ok(disk) = Disk::open(Arc::clone(&child.file)) else { break };
+        let Some(wanted) = disk.wanted() else { break };
+        match find_parent(&disk, &wanted, &child.path) {
+            None => {
+                let missing = Error::invalid("the parent of the differencing disk is not there")
+                    .found(wanted.words())
+                    .hint("put the parent where the disk says that it is, or beside it")
+                    .context(child.path.display());
+                return Ok((layers, Some(missing)));
+            }
+            Some(parent) if seen.contains(&identity(&parent.path)) => {
+                let circle = Error::corrupt("differencing disks that lie on each other").found(parent.path.display());
+                return Ok((layers, Some(circle.context(path.display()))));
+            }
+            Some(_) if layers.len() == MAX_LAYERS => {
+                let long =
+                    Error::unsupported("a chain of differencing disks").allowed(format_args!("{MAX_LAYERS} files"));
+                return Ok((layers, Some(long.context(path.display()))));
+            }
+            Some(parent) => {
+                seen.push(identity(&parent.path));
+                layers.push(parent);
+            }
+        }
+    }
+    Ok((layers, None))
+}
+
+/// Where a path really leads, to tell when it leads to the same file again.
+fn identity(path: &Path) -> PathBuf {
+    path.canonicalize().unwrap_or_else(|_| path.to_owned())
+}
+
+/// The parent that the child was made for, or else the first file that stands where it should.
+fn find_parent(child: &Disk, wanted: &Wanted, path: &Path) -> Option<Layer> {
+    let mut first = None;
+    for path in wanted.paths(path) {
+        let Ok(file) = InputFile::open(&path) else { continue };
+        let layer = Layer { path, file: Arc::new(file) };
+        let disk = Disk::open(Arc::clone(&layer.file));
+        if disk.is_ok_and(|below| child.check_parent(&below).is_ok()) {
+            return Some(layer);
+        }
+        first = first.or(Some(layer));
+    }
+    first
+}
+
+/// See [`Opened::open`].
+pub(super) fn open(path: &Path) -> Result<Opened> {
+    let (layers, missing) = layers(path)?;
+    let open = |layer: &Layer| Disk::open(Arc::clone(&layer.file)).context(|| layer.path.display());
+    let mut disks = layers.iter().map(open).collect::<Result<Vec<Disk>>>()?;
+    if let Some(error) = missing {
+        return Err(error);
+    }
+    for (pair, layer) in disks.windows(2).zip(&layers[1..]) {
+        pair[0].check_parent(&pair[1]).context(|| layer.path.display())?;
+    }
+    let (container, sector_size, id) = (disks[0].container(), disks[0].sector_size(), disks[0].id());
+    let mut below = None;
+    while let Some(disk) = disks.pop() {
+        below = Some(disk.on(below));
+    }
+    let disk = below.ok_or_else(|| Error::invalid("a chain without a file"))?;
+    Ok(Opened { path: path.to_owned(), container, disk, layers, sector_size, id })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn paths_of_windows_are_found_anywhere() {
+        let wanted = Wanted {
+            relative: vec![Name::from(r"..\base\parent.vhd")],
+            absolute: vec![Name::from(r"C:\vms\base\parent.vhd"), Name::from(r"\\server\share\other.vhd")],
+            name: Some(Name::from("third.vhd")),
+        };
+        let child = Path::new("vms").join("child.vhd");
+        let paths = wanted.paths(&child);
+        let here = Path::new("vms");
+        assert_eq!(paths[0], here.join("..").join("base").join("parent.vhd"));
+        assert_eq!(paths.contains(&PathBuf::from(r"C:\vms\base\parent.vhd")), cfg!(windows));
+        assert!(!paths.iter().any(|path| path.to_string_lossy().contains("server")));
+        for name in ["parent.vhd", "other.vhd", "third.vhd"] {
+            assert!(paths.contains(&here.join(name)), "{name}");
+        }
+    }
+
+    #[test]
+    fn a_relative_path_stays_relative() {
+        assert_eq!(native(r".\a\b.vhd"), Path::new(".").join("a").join("b.vhd"));
+        assert_eq!(native(r"C:\a.vhd"), Path::new("a.vhd"));
+        assert_eq!(native("/etc/a.vhd"), Path::new("etc").join("a.vhd"));
+    }
+}
