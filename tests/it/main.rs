@@ -4,6 +4,7 @@
 mod bcd;
 mod boot;
 mod demo;
+mod diff;
 mod flips;
 mod hive;
 mod lzms;
