@@ -9,6 +9,7 @@ mod flips;
 mod hive;
 mod lzms;
 mod ntfs;
+mod ntfs_read;
 mod ntfs_tools;
 mod spine;
 mod support;
