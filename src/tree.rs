@@ -571,7 +571,7 @@ fn matches(link: &Link, name: &[u16], case_sensitive: bool) -> bool {
 }
 
 /// What NTFS and Windows can hold as a name: 1 to 255 code units, no separators, NULs or dots alone.
-fn check_name(name: &Name) -> Result<()> {
+pub(crate) fn check_name(name: &Name) -> Result<()> {
     let units = name.units();
     let slash = |unit: &u16| matches!(*unit, 0 | 0x2F | 0x5C);
     if units.is_empty() || units.len() > 255 {

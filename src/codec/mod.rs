@@ -6,6 +6,7 @@
 mod copy;
 mod huffman;
 pub mod lzms;
+pub mod lznt1;
 pub mod lzx;
 mod matchfinder;
 mod parse;

@@ -9,6 +9,7 @@ mod hive;
 mod look;
 mod lzms;
 mod ntfs;
+mod ntfs_read;
 mod ntfs_tools;
 mod reg;
 mod spine;

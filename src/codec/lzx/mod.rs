@@ -32,6 +32,9 @@ pub use encode::Encoder;
 pub struct Window(u8);
 
 impl Window {
+    /// That of 32 KiB, with which Windows compresses WIM files and single files.
+    pub const SMALLEST: Self = Self(15);
+
     /// The window for chunks of `bytes`, a power of two from 32 KiB to 2 MiB.
     pub fn of_chunk_size(bytes: u32) -> Option<Self> {
         (bytes.is_power_of_two() && (1 << 15..=1 << 21).contains(&bytes)).then(|| Self(bytes.ilog2() as u8))

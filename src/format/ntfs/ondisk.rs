@@ -79,6 +79,16 @@ pub mod file {
     pub const FIRST_USER: u32 = 64;
 }
 
+/// Records from here on may be files of the user; those below are the volume's own, or kept free for it.
+pub const FIRST_ORDINARY: u32 = 24;
+/// `VolumeInformation::flags` bit: the volume is to be checked.
+pub const VOLUME_DIRTY: u16 = 1;
+/// The reparse tag of files whose contents the overlay filter keeps elsewhere (`IO_REPARSE_TAG_WOF`).
+pub const WOF_TAG: u32 = 0x8000_0017;
+/// `WofReparse::provider`: the contents are in a WIM file.
+pub const WOF_PROVIDER_WIM: u32 = 1;
+/// `WofReparse::provider`: the contents are in the stream `WofCompressedData`.
+pub const WOF_PROVIDER_FILE: u32 = 2;
 /// The name of the index of a directory.
 pub const I30: &[u16] = &[0x24, 0x49, 0x33, 0x30];
 /// Update sequences protect strides of this length, whatever the sector size is.
@@ -134,6 +144,10 @@ pub mod record_flag {
 
 /// Bits of the flags in an attribute's header.
 pub mod attribute_flag {
+    /// How the stream is compressed: 0 not at all, 1 by LZNT1.
+    pub const COMPRESSION: u16 = 0xFF;
+    /// Encrypted by EFS.
+    pub const ENCRYPTED: u16 = 0x4000;
     /// May have holes.
     pub const SPARSE: u16 = 0x8000;
 }
@@ -458,6 +472,42 @@ ondisk! {
         max: U64,
     }
 
+    /// `$VOLUME_INFORMATION`.
+    12 VolumeInformation {
+        /// 0
+        zero_0: U64,
+        /// 8
+        major: u8,
+        /// 9
+        minor: u8,
+        /// 10: see [`VOLUME_DIRTY`].
+        flags: U16,
+    }
+
+    /// The data of a reparse point with [`WOF_TAG`] and [`WOF_PROVIDER_FILE`]; that of other providers begins likewise.
+    16 WofReparse {
+        /// 1
+        version: U32,
+        /// 4: see [`WOF_PROVIDER_FILE`].
+        provider: U32,
+        /// 8: 1
+        provider_version: U32,
+        /// 12: 0 XPRESS, 1 LZX, 2 and 3 XPRESS with chunks of 8 and 16 KiB.
+        algorithm: U32,
+    }
+
+    /// The head of an extended attribute in `$EA`; name, NUL and value follow.
+    8 EaHeader {
+        /// Of the whole entry, a multiple of 4.
+        len: U32,
+        /// 4: 0x80 if a program has to understand it.
+        flags: u8,
+        /// 5: in bytes, without the NUL.
+        name_len: u8,
+        /// 6
+        value_len: U16,
+    }
+
     /// `$EA_INFORMATION`.
     8 EaInformation {
         /// As OS/2 counted them.
@@ -482,6 +532,16 @@ ondisk! {
 /// A file reference: record number and sequence number.
 pub fn reference(record: u32, sequence: u16) -> u64 {
     u64::from(sequence) << 48 | u64::from(record)
+}
+
+/// The record number of a file reference.
+pub fn record_of(reference: u64) -> u64 {
+    reference & 0xFFFF_FFFF_FFFF
+}
+
+/// The sequence number of a file reference.
+pub fn sequence_of(reference: u64) -> u16 {
+    (reference >> 48) as u16
 }
 
 /// Length of an attribute's header and name: where the value or the mapping pairs begin.

@@ -7,4 +7,5 @@ pub(crate) mod program;
 pub(crate) mod qemu;
 pub(crate) mod random_tree;
 pub(crate) mod tools;
+pub(crate) mod trees;
 pub(crate) mod volume;

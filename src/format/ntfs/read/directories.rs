@@ -1,0 +1,178 @@
+//! The directories that the names of files make.
+//!
+//! Names are taken from the files, not from the indexes of directories: a damaged index hides nothing.
+
+use std::collections::{HashMap, HashSet, VecDeque};
+
+use crate::base::{Name, upcase};
+use crate::error::Result;
+use crate::format::ntfs::ondisk::{file, namespace, record_of, sequence_of};
+use crate::tree::{Link, Node, NodeId, Tree, check_name};
+
+use super::notes::Notes;
+use super::scan::{Found, FoundName};
+
+/// The longest path that Windows takes, in UTF-16 units.
+const PATH_LIMIT: usize = 32_767;
+/// What is in `$Extend` is not deeper than this.
+const SYSTEM_DEPTH: usize = 16;
+
+/// Links all nodes that can be reached from the root; the others are noted, and emptied.
+pub(super) fn build(tree: &mut Tree, found: &mut Found, notes: &mut Notes) -> Result<()> {
+    found.names.sort_by_key(|name| (record_of(name.parent), name.owner));
+    let mut builder = Builder { linked: vec![false; found.names.len()], found, tree, notes };
+    builder.from_root()?;
+    builder.leftovers();
+    Ok(())
+}
+
+struct Builder<'a> {
+    found: &'a Found,
+    /// Whether each of the names became part of a link.
+    linked: Vec<bool>,
+    tree: &'a mut Tree,
+    notes: &'a mut Notes,
+}
+
+/// A directory whose children are to be linked.
+struct Pending {
+    record: u32,
+    /// Length of its path.
+    units: usize,
+}
+
+impl Builder<'_> {
+    fn from_root(&mut self) -> Result<()> {
+        let mut pending = VecDeque::from([Pending { record: file::ROOT, units: 0 }]);
+        while let Some(directory) = pending.pop_front() {
+            let Some(slot) = self.found.slots.get(&directory.record).copied() else { continue };
+            let links = self.links(&directory, slot.sequence);
+            let sound = links.iter().map(|(_, link)| link.clone()).collect();
+            if self.tree.set_children(slot.node, sound).is_err() {
+                let links = self.weed(links.iter().map(|(_, link)| link.clone()).collect());
+                self.tree.set_children(slot.node, links)?;
+            }
+            // A directory is linked once: what it was weeded out of leads nowhere.
+            for (record, link) in &links {
+                let node = self.tree.node(link.node);
+                if node.is_directory() && node.links() > 0 {
+                    pending.push_back(Pending { record: *record, units: directory.units + 1 + link.name.len() });
+                }
+            }
+        }
+        Ok(())
+    }
+
+    /// The links of a directory, with the records that they lead to.
+    fn links(&mut self, directory: &Pending, sequence: u16) -> Vec<(u32, Link)> {
+        let (found, record) = (self.found, u64::from(directory.record));
+        let start = found.names.partition_point(|name| record_of(name.parent) < record);
+        let end = start + found.names[start..].partition_point(|name| record_of(name.parent) == record);
+        let mut links = Vec::new();
+        let mut entered = HashSet::new();
+        let mut at = start;
+        for names in found.names[start..end].chunk_by(|a, b| a.owner == b.owner) {
+            let first = at;
+            at += names.len();
+            let Some(slot) = found.slots.get(&names[0].owner) else { continue };
+            let current =
+                |name: &&FoundName| matches!(sequence_of(name.parent), 0) || sequence_of(name.parent) == sequence;
+            for (offset, name) in names.iter().enumerate() {
+                self.linked[first + offset] |= current(&name);
+            }
+            for link in pair(names.iter().filter(current), slot.node) {
+                let node = self.tree.node(slot.node);
+                if node.is_directory() && (node.links() > 0 || !entered.insert(names[0].owner)) {
+                    self.drop(names[0].owner, &link.name, "a second name of a directory");
+                } else if directory.units + 1 + link.name.len() > PATH_LIMIT {
+                    self.drop(names[0].owner, &link.name, "the path is too long");
+                } else {
+                    links.push((names[0].owner, link));
+                }
+            }
+        }
+        links
+    }
+
+    fn drop(&mut self, record: u32, name: &Name, why: &str) {
+        self.notes.lost(format_args!("record {record}: name \"{name}\": {why}"));
+    }
+
+    /// Takes out what a tree cannot have: names that are no names, and those that occur twice.
+    fn weed(&mut self, links: Vec<Link>) -> Vec<Link> {
+        let fold = |name: &Name| name.units().iter().map(|unit| upcase::upcase(*unit)).collect::<Vec<u16>>();
+        let mut exact: HashSet<Name> = HashSet::new();
+        let mut sound: Vec<Link> = Vec::with_capacity(links.len());
+        for link in links {
+            if check_name(&link.name).is_ok() && exact.insert(link.name.clone()) {
+                sound.push(link);
+            } else {
+                self.notes.lost(format_args!("name \"{}\" is not allowed, or there twice", link.name));
+            }
+        }
+        let mut folded: HashSet<Vec<u16>> = sound.iter().map(|link| fold(&link.name)).collect();
+        for link in &mut sound {
+            let Some(short) = &link.short else { continue };
+            let is_own = link.other_short().is_none();
+            if check_name(short).is_err() || (!is_own && !folded.insert(fold(short))) {
+                self.notes
+                    .lost(format_args!("short name \"{short}\" of \"{}\" is not allowed, or there twice", link.name));
+                link.short = None;
+            }
+        }
+        sound
+    }
+
+    /// What cannot be reached from the root.
+    fn leftovers(&mut self) {
+        let left = self.found.names.iter().zip(&self.linked).filter(|(_, linked)| !**linked).map(|(name, _)| name);
+        let parents: HashMap<u32, u64> = left.clone().map(|name| (name.owner, record_of(name.parent))).collect();
+        let system = |name: &FoundName| {
+            let mut parent = record_of(name.parent);
+            (0..SYSTEM_DEPTH).any(|_| match u32::try_from(parent) {
+                Ok(record) if self.found.system.contains(&record) => true,
+                Ok(record) => {
+                    parent = parents.get(&record).copied().unwrap_or(u64::MAX);
+                    false
+                }
+                Err(_) => false,
+            })
+        };
+        for name in left.filter(|name| name.namespace != namespace::DOS && !system(name)) {
+            self.notes.lost(format_args!(
+                "record {}: name \"{}\": its directory, record {}, is gone",
+                name.owner,
+                name.name,
+                record_of(name.parent)
+            ));
+        }
+        let unreached: Vec<NodeId> = self
+            .found
+            .slots
+            .values()
+            .map(|slot| slot.node)
+            .filter(|id| *id != self.tree.root() && self.tree.node(*id).links() == 0)
+            .collect();
+        for id in unreached {
+            *self.tree.node_mut(id) = Node::default();
+        }
+    }
+}
+
+/// The links that names of one file in one directory make: a long name and a short one are a pair, all others stand alone.
+fn pair<'a>(names: impl Iterator<Item = &'a FoundName>, node: NodeId) -> Vec<Link> {
+    let (short, long): (Vec<_>, Vec<_>) = names.partition(|name| name.namespace == namespace::DOS);
+    let mut short = short.into_iter();
+    let mut links: Vec<Link> = Vec::with_capacity(long.len());
+    for name in long {
+        let short = match name.namespace {
+            namespace::WIN32 => short.next().map(|short| short.name.clone()),
+            namespace::WIN32_AND_DOS => Some(name.name.clone()),
+            _ => None,
+        };
+        links.push(Link { name: name.name.clone(), short, node });
+    }
+    // A short name that lost its long one is all that the file has.
+    links.extend(short.map(|lone| Link { name: lone.name.clone(), short: Some(lone.name.clone()), node }));
+    links
+}
