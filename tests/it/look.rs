@@ -59,6 +59,123 @@ fn ls_shows_what_wimlib_shows() {
     assert_eq!(short, listed.iter().map(|file| file["path"].as_str().unwrap().to_owned()).collect::<Vec<_>>());
 }
 
+/// A disk with the demo's Windows, made by the program.
+fn demo_disk(folder: &Path, options: &[&str]) -> std::path::PathBuf {
+    let disk = folder.join("disk.vhd");
+    succeed([&["demo", "--size=64M", "--force", "--output", text(&disk)], options].concat());
+    disk
+}
+
+#[test]
+fn a_disk_shows_what_its_source_shows() {
+    let folder = tempfile::tempdir().unwrap();
+    let wim = demo_wim(folder.path());
+    let disk = demo_disk(folder.path(), &[]);
+    let list = |args: &[&str]| -> BTreeMap<String, Value> {
+        let listed = json(&[&["ls", "--recursive", "--long", "--security"], args].concat());
+        let keyed = listed.as_array().unwrap().iter().map(|file| {
+            let mut file = file.clone();
+            file.as_object_mut().unwrap().remove("changed"); // a WIM has no such time
+            (file["path"].as_str().unwrap().to_owned(), file)
+        });
+        keyed.collect()
+    };
+    let (source, built) = (list(&[text(&wim), "--image=2"]), list(&[text(&disk)]));
+    for (path, file) in &source {
+        assert_eq!(built.get(path), Some(file), "{path}");
+    }
+    let added = built.keys().filter(|path| !source.contains_key(*path));
+    assert!(added.clone().count() > 5);
+    for path in added {
+        assert!([r"\Boot", r"\bootmgr", r"\BOOTNXT"].iter().any(|start| path.starts_with(start)), "{path}");
+    }
+    let file = r"ProgramData\nanovhd\read-only.bin";
+    let (a, b) = (output(nanovhd(["cat", text(&wim), "--image=2", file])), output(nanovhd(["cat", text(&disk), file])));
+    assert!(a.status.success() && b.status.success() && a.stdout == b.stdout);
+    let (from_wim, from_disk) = (folder.path().join("a"), folder.path().join("b"));
+    succeed(["extract", text(&wim), "--image=2", "Windows", "--output", text(&from_wim)]);
+    succeed(["extract", text(&disk), "Windows", "--output", text(&from_disk)]);
+    if let Some(tools) = Tools::find(&["diff"]) {
+        tools.run("diff", &["--recursive", text(&from_wim), text(&from_disk)]);
+    }
+}
+
+#[test]
+fn info_tells_what_a_disk_is() {
+    let folder = tempfile::tempdir().unwrap();
+    let disk = demo_disk(folder.path(), &["--label=Nano"]);
+    let report = json(&["info", text(&disk)]);
+    assert_eq!((&report["scheme"], &report["bytes"]), (&"MBR".into(), &(64u64 << 20).into()));
+    let part = &report["partitions"][0];
+    assert_eq!((&part["active"], &part["volume"]["file_system"]), (&true.into(), &"NTFS 3.1".into()));
+    assert_eq!(part["volume"]["ntfs"]["label"], "Nano");
+    assert_eq!(
+        (&part["windows"]["computer_name"], &part["windows"]["machine"]),
+        (&"NANOVHD-DEMO".into(), &"amd64".into())
+    );
+    assert_eq!(part["boot"].as_array().unwrap().len(), 1, "{part}");
+    assert_eq!(report["warnings"], Value::Array(Vec::new()));
+    let words = succeed(["info", text(&disk)]);
+    for word in ["VHD, dynamic", "label \"Nano\"", "ServerDataCenterNano", "NANOVHD-DEMO", "winload.exe, default"] {
+        assert!(words.contains(word), "{word} is not in\n{words}");
+    }
+}
+
+#[test]
+fn the_store_of_a_disk_reads_as_in_bcdedit() {
+    let folder = tempfile::tempdir().unwrap();
+    let disk = demo_disk(folder.path(), &[]);
+    let listing = succeed(["bcd", text(&disk)]);
+    for line in [
+        "\\Boot\\BCD on partition 1\n",
+        "\nWindows Boot Manager\n--------------------\nidentifier              {bootmgr}\n",
+        "\ndevice                  locate=custom:12000002\n",
+        "\nosdevice                locate=custom:22000002\n",
+        "\nsystemroot              \\Windows\n",
+        "\nnx                      OptOut\n",
+    ] {
+        assert!(listing.contains(line), "{line:?} is not in\n{listing}");
+    }
+    let by_registry = succeed(["reg", text(&disk), r"HKLM\BCD00000000\Description", "KeyName"]);
+    assert!(by_registry.contains("BCD0000000"), "{by_registry}");
+}
+
+#[test]
+fn a_disk_is_a_source_to_build_from() {
+    let folder = tempfile::tempdir().unwrap();
+    let disk = demo_disk(folder.path(), &[]);
+    let again = folder.path().join("again.vhd");
+    succeed(["build", "--wim", text(&disk), "--size=64M", "--output", text(&again)]);
+    assert_eq!(succeed(["ls", text(&disk), "-R"]), succeed(["ls", text(&again), "-R"]));
+}
+
+/// An EFI system partition, made by other people's tools.
+#[test]
+fn the_store_of_an_efi_system_partition_is_found() {
+    let Some(tools) = Tools::find(&["sgdisk", "mkfs.vfat", "mmd", "mcopy"]) else { return };
+    let folder = tempfile::tempdir().unwrap();
+    let wim = demo_wim(folder.path());
+    let store = folder.path().join("BCD");
+    fs::write(
+        &store,
+        output(nanovhd(["cat", text(&wim), "--image=2", r"Windows\System32\config\BCD-Template"])).stdout,
+    )
+    .unwrap();
+    let disk = folder.path().join("gpt.img");
+    fs::File::create(&disk).unwrap().set_len(64 << 20).unwrap();
+    tools.run("sgdisk", &["-n", "1:2048:4095", "-t", "1:0c01", "-n", "2:4096:+40M", "-t", "2:ef00", text(&disk)]);
+    tools.run("mkfs.vfat", &["-F", "32", "--offset", "4096", text(&disk), "40000"]);
+    let volume = format!("{}@@{}", text(&disk), 4096 * 512);
+    for folder in ["::EFI", "::EFI/Microsoft", "::EFI/Microsoft/Boot"] {
+        tools.run("mmd", &["-i", &volume, folder]);
+    }
+    tools.run("mcopy", &["-i", &volume, text(&store), "::EFI/Microsoft/Boot/BCD"]);
+    let report = json(&["bcd", text(&disk)]);
+    assert_eq!((&report["partition"], &report["store"]), (&2.into(), &r"\EFI\Microsoft\Boot\BCD".into()));
+    assert_eq!(succeed(["ls", text(&disk), "--partition=2", r"EFI\Microsoft\Boot"]), "BCD\n");
+    assert_eq!(json(&["info", text(&disk)])["partitions"][1]["type"], "EFI system");
+}
+
 #[test]
 fn extract_agrees_with_wimlib() {
     let Some(tools) = Tools::find(&["wimlib-imagex", "diff"]) else { return };
