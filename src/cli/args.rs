@@ -37,7 +37,8 @@ pub(super) enum Command {
 /// Apply an image to a new disk and make it bootable.
 #[derive(Debug, clap::Args)]
 pub(super) struct Build {
-    /// The image file: WIM, ESD, or one part of a split WIM (the others are looked for beside it; 'install*.swm' works too).
+    /// The image file: WIM, ESD, or one part of a split WIM (the others are looked for beside it; 'install*.swm' works too); or a
+    /// disk, whose Windows volume is taken.
     #[arg(long, value_name = "FILE")]
     pub(super) wim: PathBuf,
     /// Further parts of a split WIM that lie elsewhere, as a pattern.
