@@ -11,9 +11,9 @@ use nanovhd::image::diff::{Change, Comparison, Difference, Options, Side};
 use nanovhd::tree::{Content, Link, Node, NodeId, Stream, Times, Tree};
 use serde_json::Value;
 
-use crate::support::program::{demo_wim, nanovhd, output};
+use crate::support::program::{demo_wim, nanovhd, output, succeed};
 use crate::support::random_tree::{Random, descriptor, random_tree};
-use crate::support::tools::{Tools, text};
+use crate::support::tools::{Tools, text, windows_file};
 
 /// Runs `diff`; the exit code and the lines that are about differences.
 fn diff(args: &[&str]) -> (i32, Vec<String>) {
@@ -116,6 +116,72 @@ fn shows_just_what_hivex_changed() {
         r#"+ ControlSet001\Services\New "ImagePath": REG_EXPAND_SZ new.sys"#,
     ];
     assert_eq!(within, expected);
+}
+
+/// The demo's second image on a disk: the WIM, and the disk as bare sectors.
+fn demo_disk(folder: &Path, options: &[&str]) -> std::path::PathBuf {
+    let disk = folder.join("disk.img");
+    succeed([&["demo", "--force", "--size=64M", "--output", text(&disk)], options].concat());
+    disk
+}
+
+#[test]
+fn a_disk_differs_from_its_source_in_the_boot_files_alone() {
+    let folder = tempfile::tempdir().unwrap();
+    let (wim, disk) = (demo_wim(folder.path()), demo_disk(folder.path(), &[]));
+    assert_eq!(diff(&[text(&disk), text(&disk)]), (0, vec![]));
+    let (code, lines) = diff(&[text(&wim), text(&disk), "--image=2"]);
+    assert_eq!(code, 1);
+    assert!(lines.iter().all(|line| line.starts_with("+ \\")), "{lines:?}");
+    assert!(lines.iter().any(|line| line == r"+ \Boot\BCD"), "{lines:?}");
+    let boot = ["--exclude=\\Boot", "--exclude=bootmgr", "--exclude=BOOTNXT"];
+    assert_eq!(diff(&[&[text(&wim), text(&disk), "--image=2"][..], &boot].concat()), (0, vec![]));
+}
+
+#[test]
+fn disks_differ_in_what_was_chosen_differently() {
+    let folder = tempfile::tempdir().unwrap();
+    let a = folder.path().join("a.img");
+    fs::rename(demo_disk(folder.path(), &["--seed=1"]), &a).unwrap();
+    let b = demo_disk(folder.path(), &["--seed=1", "--label=LAB"]);
+    let (code, lines) = diff(&[text(&a), text(&b)]);
+    assert_eq!((code, lines), (1, vec!["~ volume of partition 1: label  -> LAB".to_owned()]));
+    assert_eq!(diff(&[text(&a), text(&b), "--ignore=disk"]), (0, vec![]));
+}
+
+/// wimlib reads our volume and applies our WIM; extended attributes are all that it does not carry.
+#[test]
+fn agrees_with_wimlib_about_volumes() {
+    let Some(tools) = Tools::find(&["wimlib-imagex", "mkntfs"]) else { return };
+    let folder = tempfile::tempdir().unwrap();
+    let (wim, disk) = (demo_wim(folder.path()), demo_disk(folder.path(), &[]));
+    let volume = folder.path().join("volume");
+    fs::write(&volume, &fs::read(&disk).unwrap()[1 << 20..]).unwrap();
+    let captured = folder.path().join("captured.wim");
+    tools.run("wimlib-imagex", &["capture", text(&volume), text(&captured)]);
+    assert_eq!(diff(&[text(&captured), text(&disk), "--ignore=extended-attributes"]), (0, vec![]));
+    assert_eq!(diff(&[text(&captured), text(&disk)]).1.len(), 1);
+    let applied = folder.path().join("applied");
+    fs::File::create(&applied).unwrap().set_len(96 << 20).unwrap();
+    tools.run("mkntfs", &["-F", "-q", "-Q", "-s", "512", "-p", "2048", "-H", "255", "-S", "63", text(&applied)]);
+    tools.run("wimlib-imagex", &["apply", text(&wim), "2", text(&applied)]);
+    let both = [text(&wim), text(&applied), "--image=2"];
+    assert_eq!(diff(&[&both[..], &["--ignore=extended-attributes"]].concat()), (0, vec![]));
+}
+
+/// Volumes of Windows against what wimlib takes from them: it leaves these folders out.
+#[test]
+fn agrees_with_wimlib_about_volumes_of_windows() {
+    let Some(tools) = Tools::find(&["wimlib-imagex"]) else { return };
+    for name in ["windows10-formatted-10MB.img.xz", "windows10-lastaccess.ntfs.xz"] {
+        let Some(bytes) = windows_file(Path::new("ntfs").join(name)) else { return };
+        let folder = tempfile::tempdir().unwrap();
+        let (volume, captured) = (folder.path().join("volume"), folder.path().join("captured.wim"));
+        fs::write(&volume, bytes).unwrap();
+        tools.run("wimlib-imagex", &["capture", text(&volume), text(&captured)]);
+        let left_out = ["--exclude=System Volume Information", "--exclude=$RECYCLE.BIN"];
+        assert_eq!(diff(&[&[text(&captured), text(&volume)][..], &left_out].concat()), (0, vec![]), "{name}");
+    }
 }
 
 #[test]

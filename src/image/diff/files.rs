@@ -277,12 +277,14 @@ fn kind(node: &Node) -> Fact {
     Fact::from(if node.is_directory() { "directory" } else { "file" })
 }
 
-/// In hexadecimal; without birth identifiers that are all zero, which are the same as none.
+/// In hexadecimal; without the identifiers of its birth (volume, object, domain) where they say nothing more: none, or the
+/// identifier once more, as NTFS has it for one that was never copied.
 fn object_id(node: &Node) -> Option<Fact> {
     let id = node.object_id.as_deref()?;
     let (own, birth) = id.split_at_checked(16).unwrap_or((id, &[]));
-    let shown = if birth.iter().all(|byte| *byte == 0) { own } else { id };
-    Some(Fact::Text(hex(shown)))
+    let zero = |bytes: &[u8]| bytes.iter().all(|byte| *byte == 0);
+    let repeated = birth.get(16..32) == Some(own) && zero(&birth[..16]) && zero(&birth[32..]);
+    Some(Fact::Text(hex(if zero(birth) || repeated { own } else { id })))
 }
 
 /// What differs between two descriptors: nothing if both mean the same.

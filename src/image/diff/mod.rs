@@ -8,7 +8,7 @@
 //! | security descriptors | by what they mean: another order of the parts in memory is no difference |
 //! | hives (files that begin with `regf`) | by keys and values; sequence numbers, layout and times of keys are no difference |
 //! | BCD stores | by objects and elements; by keys, if that shows nothing |
-//! | disks | partition table, the facts of the compared volume, boot code |
+//! | disks | partition table, the facts of the compared volume, boot code, boot stores on the EFI system partition |
 //!
 //! A renamed file is one that was removed and one that was added.
 //!
@@ -62,6 +62,8 @@ pub struct Side {
     pub lacks: Aspects,
     /// The disk around it, if it is on one.
     pub disk: Option<DiskFacts>,
+    /// How many things of it could not be read into the tree, so that a comparison is incomplete.
+    pub lost: u64,
 }
 
 impl Side {
@@ -77,8 +79,11 @@ impl Side {
         let table = disk.table()?;
         let (partition, volume) = disk.volume(choice.partition)?;
         let contents = volume.read().context(|| format!("partition {}", partition.number)).context(|| name)?;
-        let facts = DiskFacts::read(&disk.disk, table, partition.number, volume.facts().clone()).context(|| name)?;
-        Ok((Self::of_volume(name, contents.tree, Some(facts)), contents.notes))
+        let mut facts =
+            DiskFacts::read(&disk.disk, table, partition.number, volume.facts().clone()).context(|| name)?;
+        let mut warnings = contents.notes;
+        warnings.extend(facts.find_stores(input, name));
+        Ok((Self { lost: contents.lost, ..Self::of_volume(name, contents.tree, Some(facts)) }, warnings))
     }
 
     /// An image of a WIM.
@@ -87,12 +92,12 @@ impl Side {
         if tree.nodes().iter().all(|node| node.descriptor.is_none()) {
             lacks.insert(Aspect::Security);
         }
-        Self { name: name.into(), tree, lacks, disk: None }
+        Self { name: name.into(), tree, lacks, disk: None, lost: 0 }
     }
 
     /// A volume, with the disk that it is on.
     pub fn of_volume(name: impl Into<String>, tree: Tree, disk: Option<DiskFacts>) -> Self {
-        Self { name: name.into(), tree, lacks: Aspects::default(), disk }
+        Self { name: name.into(), tree, lacks: Aspects::default(), disk, lost: 0 }
     }
 }
 
@@ -157,7 +162,8 @@ impl<'s> Comparison<'s> {
             compared += 1;
             files.met(met, &mut tell)
         })?;
-        Ok(Summary { compared, trouble: files.trouble(), ..summary })
+        let lost = (a.lost > 0 || b.lost > 0).then_some(Kind::Corrupt);
+        Ok(Summary { compared, trouble: files.trouble().or(lost), ..summary })
     }
 }
 

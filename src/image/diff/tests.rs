@@ -522,6 +522,24 @@ fn what_cannot_be_read_is_said_and_stops_nothing() {
 }
 
 #[test]
+fn what_is_lost_of_a_volume_makes_the_comparison_incomplete() {
+    let damaged = Side { lost: 1, ..side(sample()) };
+    let (told, summary) = all(&side(sample()), &damaged, &Options::default());
+    assert_eq!((told.len(), summary.trouble), (0, Some(Kind::Corrupt)));
+}
+
+#[test]
+fn birth_ids_that_say_nothing_are_no_difference() {
+    let id =
+        |birth: [u8; 48]| after(set(FILE, move |node| node.object_id = Some([&[7; 16][..], &birth].concat().into())));
+    let mut repeated = [0; 48];
+    assert_eq!(id(repeated), Vec::<String>::new());
+    repeated[16..32].fill(7);
+    assert_eq!(id(repeated), Vec::<String>::new());
+    assert_eq!(id([7; 48]), [r"Changed \dir\hard: object-id"]);
+}
+
+#[test]
 fn stops_when_asked_to() {
     let control = Control::default();
     control.interrupt();
