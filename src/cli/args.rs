@@ -9,6 +9,7 @@ use crate::base::FileTime;
 use crate::format::wim::Compression;
 use crate::image::Format;
 use crate::image::edits::CopyIn;
+use crate::image::diff::{Aspect, Aspects};
 
 /// Turns a Windows image file (WIM, ESD, SWM) into a disk that boots. Needs no Windows, no administrator rights and no mounts.
 #[derive(Debug, Parser)]
@@ -35,13 +36,15 @@ pub(super) enum Command {
     Reg(Reg),
     Bcd(Bcd),
     Verify(Verify),
+    Diff(Diff),
     Demo(Demo),
 }
 
 /// Apply an image to a new disk and make it bootable.
 #[derive(Debug, clap::Args)]
 pub(super) struct Build {
-    /// The image file: WIM, ESD, or one part of a split WIM (the others are looked for beside it; 'install*.swm' works too).
+    /// The image file: WIM, ESD, or one part of a split WIM (the others are looked for beside it; 'install*.swm' works too); or a
+    /// disk, whose Windows volume is taken.
     #[arg(long, value_name = "FILE")]
     pub(super) wim: PathBuf,
     /// Further parts of a split WIM that lie elsewhere, as a pattern.
@@ -348,6 +351,50 @@ pub(super) struct Bcd {
     pub(super) verbose: bool,
 }
 
+/// Show what differs between two images: files with their metadata, registry values, boot stores, disks.
+///
+/// Each of the two is a WIM, ESD or part of a split WIM, or a disk or NTFS volume, whichever it holds. Lines begin with + (only
+/// in B), - (only in A), ~ (in both, but not the same), = (a hive that means the same in other bytes) or ? (it cannot be read).
+/// The exit code is 0 if they are equal, 1 if they differ, and larger if that cannot be told.
+#[derive(Debug, clap::Args)]
+pub(super) struct Diff {
+    /// The first image, as it was.
+    #[arg(value_name = "A")]
+    pub(super) a: PathBuf,
+    /// The second image, as it is.
+    #[arg(value_name = "B")]
+    pub(super) b: PathBuf,
+    /// The image in a WIM: an index, or a name or edition, or a part of one that only one image has. Needed if it has several.
+    #[arg(long, value_name = "INDEX|NAME")]
+    pub(super) image: Option<String>,
+    /// The image in B, if it is to be another than in A.
+    #[arg(long, value_name = "INDEX|NAME")]
+    pub(super) image_b: Option<String>,
+    /// The partition of a disk, by its number. Without it the one that holds a Windows.
+    #[arg(long, value_name = "N")]
+    pub(super) partition: Option<u32>,
+    /// The partition of B, if it is to be another than of A.
+    #[arg(long, value_name = "N")]
+    pub(super) partition_b: Option<u32>,
+    /// Leave a kind of difference out: times (all four of files), or one of those that --json names: size, contents, created,
+    /// modified, changed, accessed, attributes, security, short-name, streams, registry, bcd, disk, ...
+    #[arg(long, value_name = "WHAT", value_delimiter = ',', value_parser = ignored)]
+    pub(super) ignore: Vec<Aspects>,
+    /// Compare the times of registry keys too.
+    #[arg(long)]
+    pub(super) times: bool,
+    /// Compare only this file, or this directory and what is below it. May be given several times.
+    #[arg(long, value_name = "PATH")]
+    pub(super) only: Vec<String>,
+    /// Leave out files that match a pattern, and what is below them: '*.log' by name in any directory, '\Windows\Temp\*' by path
+    /// ('**' crosses directories). May be given several times.
+    #[arg(long, value_name = "PATTERN")]
+    pub(super) exclude: Vec<String>,
+    /// Tell only which files differ.
+    #[arg(long)]
+    pub(super) brief: bool,
+}
+
 /// Make a small Nano-like WIM out of nothing and build a disk from it.
 #[derive(Debug, clap::Args)]
 pub(super) struct Demo {
@@ -429,6 +476,18 @@ fn cluster_size(text: &str) -> Result<u32, String> {
 
 fn copy(text: &str) -> Result<CopyIn, String> {
     CopyIn::parse(text).map_err(|error| error.to_string())
+}
+
+/// What `diff` is not to compare.
+fn ignored(text: &str) -> Result<Aspects, String> {
+    if text == "times" {
+        return Ok(Aspects::of(&[Aspect::Created, Aspect::Modified, Aspect::Changed, Aspect::Accessed]));
+    }
+    let found = Aspect::ALL.iter().find(|aspect| aspect.name() == text);
+    found.map(|aspect| Aspects::of(&[*aspect])).ok_or_else(|| {
+        let names: Vec<&str> = Aspect::ALL.iter().map(|aspect| aspect.name()).collect();
+        format!("no kind of difference; allowed: times, {}", names.join(", "))
+    })
 }
 
 fn label(text: &str) -> Result<String, String> {

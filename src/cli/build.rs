@@ -9,16 +9,24 @@ use super::args::{self, Build, DiskArgs};
 use super::{Env, output, progress};
 use crate::base::FileTime;
 use crate::error::{Context, Error, Result};
-use crate::image::{Format, ImagePlan, Recipe, Source, Summary, host, source};
+use crate::image::{Format, ImagePlan, Input, Recipe, Source, Summary, host};
 
 pub(super) fn run(command: &Build, json: bool, env: &mut Env<'_>) -> Result<()> {
     let mut recipe = recipe(&command.output, &command.disk, false, env)?;
     recipe.edits = super::edit::edits(&command.edits)?;
-    let wim = source::open_wim(&command.wim, command.parts.as_deref())?;
-    if command.check_integrity {
-        super::info::check_integrity(&wim, env).context(|| command.wim.display())?;
-    }
-    let source = Source::of_wim(&wim, &command.wim.display().to_string(), &command.image)?;
+    let name = command.wim.display().to_string();
+    let source = match Input::open(&command.wim, command.parts.as_deref())? {
+        Input::Wim(wim) => {
+            if command.check_integrity {
+                super::info::check_integrity(&wim, env).context(|| &name)?;
+            }
+            Source::of_wim(&wim, &name, &command.image)?
+        }
+        Input::Disk(_) if command.check_integrity => {
+            return Err(Error::invalid("a disk has no integrity table; `nanovhd verify` checks it").context(name));
+        }
+        Input::Disk(disk) => Source::of_disk(&disk, &name, None)?,
+    };
     make(source, &recipe, &command.disk, json, env)?;
     Ok(())
 }

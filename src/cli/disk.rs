@@ -128,15 +128,16 @@ impl Report {
         say(
             "disk",
             format!(
-                "{}, {} partitions, {} table{disk_id}, sectors of {}",
+                "{}, {}, {} table{disk_id}, sectors of {}",
                 output::bytes(self.bytes),
-                self.partitions.len(),
+                output::count(self.partitions.len(), "partition"),
                 self.scheme,
                 self.sector_size
             ),
         )?;
         for part in &self.partitions {
-            say("", String::new())?;
+            output::line(out, format_args!(""))?;
+            let mut say = |name: &str, text: String| output::line(out, format_args!("{name:<10} {text}"));
             part.rows().into_iter().try_for_each(|(name, text)| say(name, text))?;
         }
         output::warnings(env, &self.warnings)

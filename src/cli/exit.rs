@@ -11,8 +11,8 @@ pub(super) const FOUND: u8 = 1;
 /// The table of `nanovhd --help`.
 pub(super) const HELP: &str = "\
 Exit codes:
-   0  done; of verify: no errors
-   1  of verify: there are errors in the image
+   0  done; of verify: no errors; of diff: equal
+   1  of verify: there are errors in the image; of diff: different
    2  the command line is wrong
   10  the host failed to read or write
   11  the host's disk is full

@@ -7,6 +7,7 @@ mod capture;
 mod cat;
 mod convert;
 mod demo;
+mod diff;
 mod disk;
 mod edit;
 mod exit;
@@ -86,6 +87,7 @@ pub fn run(args: impl IntoIterator<Item = OsString>, env: &mut Env<'_>) -> u8 {
         Command::Reg(command) => reg::run(&command, json, env),
         Command::Bcd(command) => bcd::run(&command, json, env),
         Command::Verify(command) => return finish(verify::run(&command, json, env), json, env),
+        Command::Diff(command) => return finish(diff::run(&command, json, env), json, env),
         Command::Demo(command) => demo::run(&command, json, env),
     };
     finish(outcome.map(|()| 0), json, env)

@@ -7,7 +7,7 @@ use super::args::Reg;
 use super::{Env, output};
 use crate::base::near;
 use crate::error::{Context, Error, Result};
-use crate::format::hive::{Hive, KeyId, ValueRef, words};
+use crate::format::hive::{Hive, KeyId, Recovery, ValueRef, words};
 use crate::image::source;
 use crate::tree::Tree;
 use crate::windows::registry::{self, Found};
@@ -22,6 +22,9 @@ Logs beside a hive are replayed (in memory). Control characters in names and tex
 
 pub(super) fn run(command: &Reg, json: bool, env: &mut Env<'_>) -> Result<()> {
     let Some(found) = find(command, json, env)? else { return Ok(()) };
+    if found.hive.recovery() == Recovery::Ignored {
+        output::warnings(env, [format!("{}: {}", found.file, recovery(&found.hive))])?;
+    }
     if command.export {
         return export(&found, env);
     }
@@ -215,8 +218,19 @@ impl Serialize for Listing<'_> {
             recovery: String,
             keys: Keys<'a>,
         }
-        let recovery = format!("{:?}", self.found.hive.recovery()).to_lowercase();
-        Report { file: &self.found.file, recovery, keys: Keys(self) }.serialize(serializer)
+        Report { file: &self.found.file, recovery: recovery(&self.found.hive), keys: Keys(self) }.serialize(serializer)
+    }
+}
+
+/// What had to be done before the hive could be read.
+fn recovery(hive: &Hive) -> String {
+    match hive.recovery() {
+        Recovery::Clean => "clean".into(),
+        Recovery::Entries(number) => {
+            format!("replayed {}", if number == 1 { "1 log entry".into() } else { format!("{number} log entries") })
+        }
+        Recovery::Pages(number) => format!("replayed {}", output::count(number as usize, "log page")),
+        _ => "dirty, and no log mends it".into(),
     }
 }
 

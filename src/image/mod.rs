@@ -14,6 +14,7 @@ pub mod demo;
 mod disk_file;
 pub mod edit;
 pub mod edits;
+pub mod diff;
 pub mod extract;
 pub mod host;
 pub mod host_files;

@@ -11,6 +11,7 @@ use super::opened::Opened;
 use super::seed::Seed;
 use crate::base::ReadAt;
 use crate::error::{Context, Error, Kind, Result};
+use crate::format::fat;
 use crate::format::hive::{Hive, ReadOptions};
 use crate::format::partitions::{Scheme, Table};
 use crate::format::wim::{ImageInfo, PartId, Wim};
@@ -151,22 +152,46 @@ impl Source {
     /// the Windows on it, if there is one.
     pub fn of_disk(disk: &Opened, name: &str, number: Option<u32>) -> Result<Self> {
         let table = disk.table().map_err(not_an_image)?;
-        let (partition, volume) = disk.volume(number)?;
-        let facts = volume.facts();
-        let contents = volume.read().context(|| format!("partition {}", partition.number)).context(|| name)?;
-        let mut info = ImageInfo {
-            index: 1,
-            name: Some(facts.label.to_string()).filter(|label| !label.is_empty()),
-            ..ImageInfo::default()
+        let (partition, contents, label, serial) = match fat_volume(disk, &table, number)? {
+            Some(files) => files,
+            None => {
+                let (partition, volume) = disk.volume(number)?;
+                let contents = volume.read().context(|| format!("partition {}", partition.number)).context(|| name)?;
+                (
+                    partition.number,
+                    (contents.tree, contents.notes),
+                    volume.facts().label.to_string(),
+                    volume.facts().serial,
+                )
+            }
         };
-        let mut warnings = contents.notes;
-        if let Some(mut about) = About::read(&contents.tree) {
+        let (tree, mut warnings) = contents;
+        let mut info =
+            ImageInfo { index: 1, name: Some(label).filter(|label| !label.is_empty()), ..ImageInfo::default() };
+        if let Some(mut about) = About::read(&tree) {
             warnings.append(&mut about.notes);
             about.describe(&mut info);
         }
-        let guid = guid_of(&table, partition.number, facts.serial);
-        Ok(Self { tree: contents.tree, info, name: name.into(), guid, warnings })
+        let guid = guid_of(&table, partition, serial);
+        Ok(Self { tree, info, name: name.into(), guid, warnings })
     }
+}
+
+/// The number of a partition, its files and notes on them, its label and its serial number.
+type Files = (u32, (Tree, Vec<String>), String, u64);
+
+/// The files of a partition that was asked for by its number, if it is of FAT: an EFI system partition.
+fn fat_volume(disk: &Opened, table: &Table, number: Option<u32>) -> Result<Option<Files>> {
+    let Some(partition) = table.partitions.iter().find(|partition| Some(partition.number) == number) else {
+        return Ok(None);
+    };
+    let window = disk.partition(partition)?;
+    let mut sector = [0; 512];
+    if window.read_at(0, &mut sector).is_err() || !fat::is_fat(&sector) {
+        return Ok(None);
+    }
+    let contents = fat::Volume::open(window)?.read().context(|| format!("partition {}", partition.number))?;
+    Ok(Some((partition.number, (contents.tree, contents.notes), String::new(), 0)))
 }
 
 /// What tells a volume from every other: the ids of its disk, its place and its serial number.

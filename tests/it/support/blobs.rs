@@ -29,10 +29,13 @@ impl Scattered {
     }
 }
 
-/// Gives a blob in pieces: every other one first, then the rest backwards.
-fn give(sink: &dyn BlobSink, id: BlobId, bytes: &[u8]) -> Result<()> {
+/// Gives a blob in pieces: every other one first, then the rest backwards; in order if that was promised.
+fn give(sink: &dyn BlobSink, id: BlobId, bytes: &[u8], ordered: bool) -> Result<()> {
     let len = [1, 7, 509, 4096, 65_537, 300_000][id.0 as usize % 6].max(bytes.len() / 50 + 1);
     let pieces: Vec<(u64, &[u8])> = bytes.chunks(len).enumerate().map(|(i, piece)| ((i * len) as u64, piece)).collect();
+    if ordered {
+        return pieces.iter().try_for_each(|(at, piece)| sink.write(id, *at, piece));
+    }
     let even = pieces.iter().step_by(2);
     let odd = pieces.iter().skip(1).step_by(2).rev();
     even.chain(odd).try_for_each(|(at, piece)| sink.write(id, *at, piece))
@@ -49,7 +52,7 @@ impl BlobStore for Scattered {
         std::thread::scope(|scope| {
             let work = || {
                 while let Some(id) = wanted.get(next.fetch_add(1, Ordering::Relaxed)) {
-                    give(sink, *id, self.blob(*id)?)?;
+                    give(sink, *id, self.blob(*id)?, threads == NonZeroUsize::MIN)?;
                 }
                 Ok(())
             };
