@@ -165,6 +165,12 @@ fn awkward(tools: &Tools, root: &Path, random: &mut Random) {
         tools.run("setfattr", &["-n", &format!("user.stream {at}"), "-v", &value, text(&streams)]);
     }
 
+    let mut both = ["fragmented", "other"].map(|name| File::create(root.join(name)).unwrap());
+    for _ in 0..700 {
+        both.iter_mut().for_each(|file| file.write_all(&random.bytes(4096)).unwrap());
+    }
+    drop(both);
+
     // Every other cluster is free after this.
     let small = root.join("small");
     fs::create_dir(&small).unwrap();
@@ -173,10 +179,8 @@ fn awkward(tools: &Tools, root: &Path, random: &mut Random) {
     for at in (0..count).step_by(2) {
         fs::remove_file(small.join(at.to_string())).unwrap();
     }
-    // More records, in single clusters.
+    // More records, in what is left.
     fill_up(&small, 2 * count, "tiny ", b"resident");
-    let mut fragmented = File::create(root.join("fragmented")).unwrap();
-    while fragmented.write_all(&random.bytes(4096)).is_ok() {}
 }
 
 /// Reads `volume`, and compares it with what wimlib captures from it, and each stream with what ntfscat reads.
@@ -305,7 +309,8 @@ fn files_of_the_overlay_filter_are_plain() {
         for (name, data) in [("long", &long[..]), ("short", &long[..900]), ("even", &long[..4 * chunk]), ("none", &[])]
         {
             let name = format!("{name} {algorithm}");
-            add(&mut tree, &name, overlaid(data, algorithm, overlay(data, chunk, is_lzx)));
+            let packed = overlay(data, chunk, is_lzx);
+            add(&mut tree, &name, overlaid(data, algorithm, packed));
             expected.push((name, data));
         }
     }
@@ -319,14 +324,43 @@ fn files_of_the_overlay_filter_are_plain() {
         assert!(contents.tree.read_file(name).unwrap().unwrap() == *data, "{name}");
     }
     streams_give_what_reads_give(&contents.tree);
-    let Some(tools) = Tools::find(&["7z"]) else { return };
+}
+
+/// The only resource of a WIM that unpacks to `len` bytes, as it lies in the file.
+fn resource(wim: &[u8], len: u64) -> Vec<u8> {
+    let number = |at: usize, bytes: usize| (0..bytes).rev().fold(0, |all, byte| all << 8 | u64::from(wim[at + byte]));
+    let (table_len, table) = (number(0x30, 7) as usize, number(0x38, 8) as usize);
+    let entries = (table..table + table_len).step_by(50);
+    let found: Vec<usize> = entries.filter(|at| number(at + 16, 8) == len).collect();
+    assert_eq!(found.len(), 1);
+    let (stored, offset) = (number(found[0], 7) as usize, number(found[0] + 8, 8) as usize);
+    assert!((stored as u64) < len, "it is compressed");
+    wim[offset..offset + stored].to_vec()
+}
+
+/// The overlay filter keeps its contents as a WIM keeps resources, so that those of wimlib serve as its streams.
+#[test]
+fn overlays_that_wimlib_compressed() {
+    let Some(tools) = Tools::find(&["wimlib-imagex"]) else { return };
     let folder = tempfile::tempdir().unwrap();
-    let path = folder.path().join("volume.ntfs");
-    fs::write(&path, &bytes).unwrap();
-    for (name, data) in &expected {
-        let found = tools.run_for_bytes("7z", &["x", "-so", text(&path), name]);
-        assert!(found == *data, "{name}: 7z has {} bytes", found.len());
+    let (source, wim) = (folder.path().join("source"), folder.path().join("x.wim"));
+    fs::create_dir(&source).unwrap();
+    let data = [prose(700_000), Random::new(5).bytes(70_000), vec![0; 50_001]].concat();
+    fs::write(source.join("file"), &data).unwrap();
+    let mut tree = Tree::new(Node::directory(0, Times::default()));
+    for (algorithm, chunk, is_lzx) in WOF {
+        let compression = format!("--compress={}", if is_lzx { "LZX" } else { "XPRESS" });
+        let chunk = format!("--chunk-size={chunk}");
+        tools.run("wimlib-imagex", &["capture", text(&source), text(&wim), "--no-acls", &compression, &chunk]);
+        let packed = resource(&fs::read(&wim).unwrap(), data.len() as u64);
+        fs::remove_file(&wim).unwrap();
+        add(&mut tree, &algorithm.to_string(), overlaid(&data, algorithm, packed));
     }
+    let contents = read(build(&tree, &Options::default()));
+    for (algorithm, ..) in WOF {
+        assert!(contents.tree.read_file(&algorithm.to_string()).unwrap().unwrap() == data, "{algorithm}");
+    }
+    streams_give_what_reads_give(&contents.tree);
 }
 
 #[test]

@@ -176,3 +176,133 @@ fn pair<'a>(names: impl Iterator<Item = &'a FoundName>, node: NodeId) -> Vec<Lin
     links.extend(short.map(|lone| Link { name: lone.name.clone(), short: Some(lone.name.clone()), node }));
     links
 }
+
+#[cfg(test)]
+mod tests {
+    use super::super::scan::Slot;
+    use super::*;
+    use crate::format::ntfs::ondisk::reference;
+    use crate::tree::{Content, Times};
+
+    const FIRST: u32 = 64;
+
+    /// A file or directory (`d`) at each record from 64 on, all of sequence 1, with names: record, parent, namespace, name.
+    fn built(kinds: &str, names: &[(u32, u32, u8, &str)]) -> (Tree, Vec<String>) {
+        let mut tree = Tree::new(Node::directory(0, Times::default()));
+        let mut found = Found::default();
+        found.slots.insert(file::ROOT, Slot { node: tree.root(), sequence: 5 });
+        found.system.insert(30);
+        for (record, kind) in (FIRST..).zip(kinds.chars()) {
+            let node = match kind {
+                'd' => Node::directory(0, Times::default()),
+                _ => Node::file(0, Times::default(), Content::empty()),
+            };
+            let node = tree.add_node(node).unwrap();
+            found.slots.insert(record, Slot { node, sequence: 1 });
+        }
+        for (owner, parent, namespace, name) in names {
+            let sequence = if *parent == file::ROOT { 5 } else { 1 };
+            let parent = reference(*parent, sequence);
+            found.names.push(FoundName { parent, owner: *owner, namespace: *namespace, name: (*name).into() });
+        }
+        let mut notes = Notes::default();
+        build(&mut tree, &mut found, &mut notes).unwrap();
+        let (notes, lost) = notes.finish();
+        assert_eq!(notes.len() as u64, lost);
+        (tree, notes)
+    }
+
+    fn links(tree: &Tree) -> Vec<String> {
+        let mut links = Vec::new();
+        tree.visit(|path, link| {
+            let short = link.short.as_ref().map_or_else(String::new, |short| format!(" ({short})"));
+            links.push(format!("{path}{short}"));
+            std::ops::ControlFlow::Continue(())
+        });
+        links.sort();
+        links
+    }
+
+    #[test]
+    fn names_of_two_kinds_are_pairs() {
+        let names = [
+            (64, 5, 3, "DIR"),
+            (65, 64, 2, "LONGNA~1"),
+            (65, 64, 1, "long name"),
+            (65, 64, 0, "hard link"),
+            (65, 5, 1, "elsewhere"),
+            (66, 5, 2, "LONE~1"),
+        ];
+        let (tree, notes) = built("dff", &names);
+        assert_eq!(
+            links(&tree),
+            [r"\DIR (DIR)", r"\DIR\hard link", r"\DIR\long name (LONGNA~1)", r"\LONE~1 (LONE~1)", r"\elsewhere"]
+        );
+        assert!(notes.is_empty(), "{notes:?}");
+    }
+
+    #[test]
+    fn what_hangs_nowhere_is_noted() {
+        let names = [
+            (64, 65, 0, "a"), // 64 and 65 are in each other
+            (65, 64, 0, "b"),
+            (66, 99, 0, "orphan"),
+            (67, 5, 0, "kept"),
+            (68, 30, 0, "$Repair"),
+            (69, 68, 0, "within"),
+        ];
+        let (tree, notes) = built("ddffdf", &names);
+        assert_eq!(links(&tree), [r"\kept"]);
+        assert_eq!(notes.len(), 3, "{notes:?}");
+        assert!(notes.iter().any(|note| note == "record 66: name \"orphan\": its directory, record 99, is gone"));
+        assert_eq!(tree.nodes().iter().filter(|node| node.is_directory()).count(), 1);
+    }
+
+    #[test]
+    fn a_directory_has_one_name() {
+        let names = [(64, 5, 0, "first"), (64, 5, 0, "second"), (65, 64, 0, "below"), (64, 65, 0, "in itself")];
+        let (tree, notes) = built("dd", &names);
+        assert_eq!(links(&tree), [r"\first", r"\first\below"]);
+        assert_eq!(notes.len(), 2, "{notes:?}");
+    }
+
+    #[test]
+    fn what_a_tree_cannot_have_is_left_out() {
+        let names = [
+            (64, 5, 0, "twice"),
+            (65, 5, 0, "twice"),
+            (66, 5, 0, "a/b"),
+            (67, 5, 1, "long"),
+            (67, 5, 2, "TWICE"),
+            (68, 5, 0, "sound"),
+            (69, 5, 0, ""),
+        ];
+        let (tree, notes) = built("ffffff", &names);
+        assert_eq!(links(&tree), [r"\long", r"\sound", r"\twice"]);
+        assert_eq!(notes.len(), 4, "{notes:?}");
+    }
+
+    #[test]
+    fn paths_have_an_end() {
+        let name = "x".repeat(255);
+        let mut names = vec![(64, 5, 0, &*name)];
+        names.extend((65..264).map(|record| (record, record - 1, 0, &*name)));
+        let (tree, notes) = built(&"d".repeat(200), &names);
+        assert_eq!(tree.walk().count(), 32_767 / 256);
+        assert!(!notes.is_empty());
+    }
+
+    #[test]
+    fn a_stale_reference_is_no_directory() {
+        let mut tree = Tree::new(Node::directory(0, Times::default()));
+        let node = tree.add_node(Node::file(0, Times::default(), Content::empty())).unwrap();
+        let mut found = Found::default();
+        found.slots.insert(file::ROOT, Slot { node: tree.root(), sequence: 5 });
+        found.slots.insert(64, Slot { node, sequence: 1 });
+        let parent = reference(file::ROOT, 4);
+        found.names.push(FoundName { parent, owner: 64, namespace: 0, name: "stale".into() });
+        let mut notes = Notes::default();
+        build(&mut tree, &mut found, &mut notes).unwrap();
+        assert_eq!((tree.walk().count(), notes.finish().1), (0, 1));
+    }
+}

@@ -141,3 +141,74 @@ impl<'a> Raw<'a> {
         Ok(Self { len, kind: head.kind.get(), flags: head.flags.get(), instance: head.instance.get(), name, form })
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// A record with a resident attribute and one of two runs.
+    fn record() -> Vec<u8> {
+        let mut bytes = vec![0; 1024];
+        bytes[..8].copy_from_slice(b"FILE\x30\0\x03\0");
+        bytes[16..24].copy_from_slice(&[1, 0, 1, 0, 56, 0, 1, 0]);
+        bytes[24..26].copy_from_slice(&(168u16).to_le_bytes());
+        bytes[44] = 70;
+        bytes[48..54].copy_from_slice(&[7, 0, 0xA1, 0xA2, 0xB1, 0xB2]);
+        bytes[56..60].copy_from_slice(&[0x10, 0, 0, 0]);
+        bytes[60] = 32;
+        bytes[72] = 4; // length of the value
+        bytes[76] = 24;
+        bytes[80..84].copy_from_slice(b"data");
+        bytes[88..92].copy_from_slice(&[0x80, 0, 0, 0]);
+        bytes[92..100].copy_from_slice(&[72, 0, 0, 0, 1, 0, 0, 0]);
+        bytes[88 + 32] = 64;
+        bytes[88 + 64..88 + 69].copy_from_slice(&[0x11, 1, 5, 0, 0]);
+        bytes[160..164].copy_from_slice(&[0xFF; 4]);
+        bytes[510..512].copy_from_slice(&[7, 0]);
+        bytes[1022..1024].copy_from_slice(&[7, 0]);
+        bytes
+    }
+
+    #[test]
+    fn undoes_update_sequences() {
+        let mut bytes = record();
+        fix_up(&mut bytes, b"FILE").unwrap();
+        assert_eq!((&bytes[510..512], &bytes[1022..]), (&[0xA1, 0xA2][..], &[0xB1, 0xB2][..]));
+        for (at, message) in [(0, "signature"), (6, "update sequence"), (5, "update sequence"), (1022, "a torn write")]
+        {
+            let mut bytes = record();
+            bytes[at] ^= 0x40;
+            let error = fix_up(&mut bytes, b"FILE").unwrap_err().to_string();
+            assert!(error.starts_with(message) || error.contains(message), "{error}");
+        }
+    }
+
+    #[test]
+    fn finds_attributes() {
+        let bytes = record();
+        let record = Record::new(&bytes, 70).unwrap().unwrap();
+        let raws = record.attributes().unwrap();
+        assert_eq!(raws.iter().map(|raw| raw.kind).collect::<Vec<_>>(), [0x10, 0x80]);
+        assert!(matches!(raws[0].form, Form::Resident(b"data")));
+        assert!(matches!(raws[1].form, Form::NonResident { pairs: [0x11, 1, 5, 0, ..], .. }));
+        assert!(Record::new(&bytes, 71).is_err(), "it is record 70");
+        let mut unused = bytes;
+        unused[22] = 0;
+        assert!(Record::new(&unused, 70).unwrap().is_none());
+    }
+
+    #[test]
+    fn every_byte_may_be_anything() {
+        let good = record();
+        for at in 0..170 {
+            for value in [0, 1, 7, 8, 0x7F, 0x80, 0xFF, good[at] ^ 1] {
+                let mut bytes = good.clone();
+                bytes[at] = value;
+                let _ = fix_up(&mut bytes, b"FILE");
+                if let Ok(Some(record)) = Record::new(&bytes, 70) {
+                    let _ = record.attributes().map(|raws| assert!(raws.len() < 50));
+                }
+            }
+        }
+    }
+}
