@@ -8,8 +8,8 @@ use parse_size::{ByteSuffix, Config};
 use crate::base::FileTime;
 use crate::format::wim::Compression;
 use crate::image::Format;
-use crate::image::edits::CopyIn;
 use crate::image::diff::{Aspect, Aspects};
+use crate::image::edits::CopyIn;
 
 /// Turns a Windows image file (WIM, ESD, SWM) into a disk that boots. Needs no Windows, no administrator rights and no mounts.
 #[derive(Debug, Parser)]

@@ -12,7 +12,7 @@ use crate::error::{Error, Kind, Result};
 use crate::format::vhd::Vhd;
 use crate::format::vhdx::Vhdx;
 use crate::verify::image::{self, Looked};
-use crate::verify::{container, Finding, Findings, Level, Rule};
+use crate::verify::{Finding, Findings, Level, Rule, container};
 
 /// Findings that an error names in words; the rest is counted.
 const NAMED: usize = 5;
