@@ -83,9 +83,13 @@ pub(super) struct Edit {
     /// modification time in the image.
     #[arg(long, value_name = "TIME", value_parser = timestamp)]
     pub(super) timestamp: Option<FileTime>,
-    /// Take the volume as it lies on the disk even if it was not left clean. What its journal still holds is lost.
+    /// Take the volume as it lies on the disk even if it was not left clean or parts of it cannot be read. What is in its journal only,
+    /// and what cannot be read, is lost.
     #[arg(long)]
     pub(super) accept_dirty: bool,
+    /// Do not check the new image before it gets its name.
+    #[arg(long)]
+    pub(super) no_verify: bool,
     /// Print what would be done, and do nothing.
     #[arg(long)]
     pub(super) dry_run: bool,

@@ -21,6 +21,7 @@ pub(super) fn run(command: &Edit, json: bool, env: &mut Env<'_>) -> Result<()> {
         label: command.label.clone(),
         timestamp: build::timestamp(command.timestamp, env)?,
         accept_dirty: command.accept_dirty,
+        verify: !command.no_verify,
     };
     let plan = EditPlan::new(&request)?;
     let summary = plan.summary().clone();
@@ -32,7 +33,7 @@ pub(super) fn run(command: &Edit, json: bool, env: &mut Env<'_>) -> Result<()> {
     }
     if !command.dry_run {
         let (threads, control) = (env.threads, &env.control);
-        progress::with_bar("Writing", env, || plan.run(threads, control, &|_| Ok(())))?;
+        progress::with_bar("Writing", env, || plan.run(threads, control))?;
     }
     let report = Report { written: !command.dry_run, seconds: start.elapsed().as_secs_f64(), summary: &summary };
     if json { output::json(env, &report) } else { print(&report, env) }

@@ -34,7 +34,7 @@ use super::edits::{Edits, Step};
 use super::host::{self, InputFile, OutputFile, Stamp};
 use super::opened::{Container, Opened};
 use super::seed::Seed;
-use super::{Control, build};
+use super::{Control, build, verify};
 use crate::base::{Disk, FileTime, Name, ReadAt, Slice};
 use crate::error::{Context, Error, Kind, Result};
 use crate::format::ntfs;
@@ -65,8 +65,10 @@ pub struct Request {
     pub label: Option<String>,
     /// The moment of the change; else the newest modification time in the image.
     pub timestamp: Option<FileTime>,
-    /// Whether a volume that was not left clean is taken as it lies on the disk.
+    /// Whether a volume that was not left clean, or of which parts cannot be read, is taken as it lies on the disk.
     pub accept_dirty: bool,
+    /// Whether the new image is checked before it gets its name.
+    pub verify: bool,
 }
 
 /// An edit that is worked out to the last byte, with nothing written yet.
@@ -74,6 +76,7 @@ pub struct EditPlan {
     target: PathBuf,
     force: bool,
     in_place: bool,
+    verify: bool,
     image: PathBuf,
     stamp: Stamp,
     opened: Opened,
@@ -134,6 +137,16 @@ impl EditPlan {
         let place = place_of(&partition.range, facts).context(|| image.display())?;
         refuse_dirty(facts, request.accept_dirty).context(|| image.display())?;
         let contents = volume.read().context(|| image.display())?;
+        if contents.lost > 0 && !request.accept_dirty {
+            return Err(Error::corrupt("parts of the volume cannot be read, and would be lost")
+                .found(format_args!(
+                    "{} of them; the first: {}",
+                    contents.lost,
+                    contents.notes.first().map_or("", String::as_str)
+                ))
+                .hint("`nanovhd verify` shows what is wrong; say --accept-dirty to go on without what cannot be read")
+                .context(image.display()));
+        }
         let (mut tree, mut warnings) = (contents.tree, contents.notes);
 
         let now = request.timestamp.unwrap_or_else(|| build::newest(&tree));
@@ -172,7 +185,22 @@ impl EditPlan {
             warnings,
         };
         let image = image.clone();
-        Ok(Self { target, force, in_place, image, stamp, opened, tree, volume: plan, place, kept, file, summary })
+        let verify = request.verify;
+        Ok(Self {
+            target,
+            force,
+            in_place,
+            verify,
+            image,
+            stamp,
+            opened,
+            tree,
+            volume: plan,
+            place,
+            kept,
+            file,
+            summary,
+        })
     }
 
     /// What it comes to.
@@ -180,15 +208,8 @@ impl EditPlan {
         &self.summary
     }
 
-    /// Writes the new image, has `check` look at it, and puts it in its place.
-    ///
-    /// `check` gets the whole file as it will be; its error leaves everything as it was.
-    pub fn run(
-        self,
-        threads: NonZeroUsize,
-        control: &Control,
-        check: &dyn Fn(&OutputFile<'_>) -> Result<()>,
-    ) -> Result<()> {
+    /// Writes the new image, checks it, and puts it in its place. Any error leaves everything as it was.
+    pub fn run(self, threads: NonZeroUsize, control: &Control) -> Result<()> {
         let around: u64 = self.kept.iter().map(|range| range.end - range.start).sum();
         control.expect(around.saturating_add(self.summary.volume.data_bytes));
         let output = OutputFile::create(&self.target, self.file.len(), self.force, control)?;
@@ -201,7 +222,9 @@ impl EditPlan {
             let written = self.volume.write(&self.tree, &volume, threads, &|bytes| control.advance(bytes));
             written.context(|| self.image.display())
         })?;
-        check(&output)?;
+        if self.verify {
+            verify::changed(&output, &self.opened.disk).context(|| self.target.display())?;
+        }
         if InputFile::open(&self.image)?.stamp()? != self.stamp {
             let what = "the image changed while it was being read: a machine may be using it";
             return Err(Error::new(Kind::Io, what)
@@ -393,19 +416,7 @@ mod tests {
 
     #[test]
     fn a_volume_has_to_lie_within_its_partition() {
-        let facts = |len| Facts {
-            cluster_size: 4096,
-            sector_size: 512,
-            hidden_sectors: 0,
-            serial: 0,
-            label: Name::default(),
-            created: FileTime(0),
-            version: (3, 1),
-            dirty: true,
-            len,
-            free_bytes: 0,
-            boot_code: Vec::new(),
-        };
+        let facts = |len| Facts { len, dirty: true, ..Facts::default() };
         assert_eq!(place_of(&(10..20), &facts(9)).unwrap(), 10..19);
         for len in [11, u64::MAX] {
             assert_eq!(place_of(&(10..20), &facts(len)).unwrap_err().kind(), Kind::Corrupt);

@@ -191,13 +191,6 @@ impl<'c> OutputFile<'c> {
         Ok(Self { file, len, target: target.to_owned(), force, guard })
     }
 
-    /// What has been written so far, to be read back through a handle of its own.
-    pub fn reader(&self) -> Result<InputFile> {
-        let file = self.file.as_file().try_clone();
-        let file = file.map_err(|e| Error::io("the output cannot be read back", e));
-        Ok(InputFile { file: file.context(|| self.target.display())?, len: self.len, path: self.target.clone() })
-    }
-
     /// Gives the file the permissions that another one has, which it is to replace.
     pub fn take_permissions(&self, of: &Path) -> Result<()> {
         let permissions = std::fs::metadata(of).map(|metadata| metadata.permissions());
@@ -205,6 +198,13 @@ impl<'c> OutputFile<'c> {
             .and_then(|permissions| self.file.as_file().set_permissions(permissions))
             .map_err(|e| Error::io("the output cannot be given the permissions of the file that it replaces", e))
             .context(|| self.target.display())
+    }
+
+    /// What has been written so far, to be read back through a handle of its own.
+    pub fn reader(&self) -> Result<InputFile> {
+        let file = self.file.as_file().try_clone();
+        let file = file.map_err(|e| Error::io("the output cannot be read back", e));
+        Ok(InputFile { file: file.context(|| self.target.display())?, len: self.len, path: self.target.clone() })
     }
 
     /// Gives the file its own name, now that it is complete.

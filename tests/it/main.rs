@@ -14,6 +14,7 @@ mod ntfs_tools;
 mod spine;
 mod support;
 mod trouble;
+mod verify;
 mod verify_clean;
 mod vhd;
 mod vhdx;
