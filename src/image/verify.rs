@@ -6,7 +6,7 @@ use std::sync::Arc;
 use serde::Serialize;
 
 use super::host::{InputFile, OutputFile};
-use super::opened::{self, Opened};
+use super::opened::Opened;
 use crate::base::ReadAt;
 use crate::error::{Error, Kind, Result};
 use crate::format::vhd::Vhd;
@@ -36,10 +36,12 @@ pub fn file(path: &Path, partition: Option<u32>) -> Result<Report> {
     let mut report = Report::default();
     let disk = match Opened::open(path) {
         Ok(opened) => {
-            let layer = |layer: &'_ opened::Layer| (layer.path.display().to_string(), Arc::clone(&layer.file));
-            let layers: Vec<(String, Arc<dyn ReadAt>)> = opened.layers.iter().map(layer).collect();
-            let layers = layers.iter().map(|(name, file)| container::Layer { name: name.clone(), file });
-            container::check(&layers.collect::<Vec<_>>(), &mut report.findings);
+            let layers: Vec<_> = opened
+                .layers
+                .iter()
+                .map(|layer| container::Layer { name: layer.path.display().to_string(), file: &layer.file })
+                .collect();
+            container::check(&layers, &mut report.findings);
             opened.disk
         }
         Err(error) if error.kind() == Kind::Io => return Err(error),
@@ -64,23 +66,22 @@ pub fn file(path: &Path, partition: Option<u32>) -> Result<Report> {
 
 /// Checks what was written, before it gets its name; an error-level finding is an error.
 pub fn made(output: &OutputFile<'_>) -> Result<()> {
-    refuse(&findings_of(output)?, &Findings::default())
+    refuse(&findings_of_output(output)?, &Findings::default())
 }
 
 /// The same for what was made of another disk: what is wrong with that one already is no fault of the change. A rule of which there are
 /// more errors than before is.
 pub fn changed(output: &OutputFile<'_>, before: &Arc<dyn ReadAt>) -> Result<()> {
-    let after = findings_of(output)?;
-    if after.count(Level::Error) == 0 {
-        return Ok(());
+    let after = findings_of_output(output)?;
+    let mut earlier = Findings::default();
+    if after.count(Level::Error) > 0 {
+        image::check(before, None, &mut earlier);
     }
-    let mut findings = Findings::default();
-    image::check(before, None, &mut findings);
-    refuse(&after, &findings)
+    refuse(&after, &earlier)
 }
 
-/// Checks a file that is being made, and the disk in it.
-fn findings_of(output: &OutputFile<'_>) -> Result<Findings> {
+/// What is wrong with a file that is being made, and with the disk in it.
+fn findings_of_output(output: &OutputFile<'_>) -> Result<Findings> {
     let file: Arc<dyn ReadAt> = Arc::new(output.reader()?);
     let mut findings = Findings::default();
     container::check(&[container::Layer { name: "the output".into(), file: &file }], &mut findings);
@@ -97,13 +98,12 @@ fn findings_of(output: &OutputFile<'_>) -> Result<Findings> {
 
 /// Fails for errors of rules of which there were fewer `before`, and names them.
 fn refuse(findings: &Findings, before: &Findings) -> Result<()> {
-    let is_error = |finding: &&Finding| finding.level == Level::Error;
-    let new: Vec<&Finding> = findings
-        .kept()
-        .iter()
-        .filter(is_error)
-        .filter(|finding| findings.count_of(finding.rule) > before.count_of(finding.rule))
-        .collect();
+    let errors = |findings: &Findings, rule: Rule| {
+        findings.kept().iter().filter(|finding| finding.level == Level::Error && finding.rule == rule).count()
+    };
+    let more = |finding: &&Finding| errors(findings, finding.rule) > errors(before, finding.rule);
+    let new: Vec<&Finding> =
+        findings.kept().iter().filter(|finding| finding.level == Level::Error).filter(more).collect();
     if new.is_empty() {
         return Ok(());
     }

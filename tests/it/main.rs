@@ -18,6 +18,7 @@ mod reg;
 mod spine;
 mod support;
 mod trouble;
+mod verify;
 mod verify_clean;
 mod vhd;
 mod vhdx;
