@@ -3,7 +3,9 @@
 
 mod bcd;
 mod boot;
+mod capture;
 mod demo;
+mod edit;
 mod flips;
 mod hive;
 mod lzms;
