@@ -12,12 +12,12 @@
 //! 3  windows   a tree that is known to be a Windows: its hives, its boot files
 //! 2  format    one place per on-disk format
 //!                wim              sources that fill a Tree, and back
-//!                hive bcd         documents: bytes <-> value (bcd lies on hive, the only sideways step)
+//!                hive bcd reg     documents: bytes <-> value (bcd lies on hive, the only sideways step)
 //!                ntfs             Tree -> Plan -> Disk, and back
-//!                partitions vhd   what is around volumes; they know no Tree
+//!                partitions vhd vhdx   what is around volumes; they know no Tree
 //! 1  codec     xpress, lzx, lzms: bytes -> bytes, no container, no I/O
 //!    tree      names, metadata, where the bytes are; knows no on-disk format
-//! 0  base      positioned I/O, time stamps, UTF-16 names and their order, security descriptors
+//! 0  base      positioned I/O, checksums, time stamps, UTF-16 names and their order, security descriptors
 //!    error     what is wrong, whose fault it is, what to do next
 //! ```
 //!

@@ -26,6 +26,7 @@ pub(super) enum Command {
     Build(Build),
     Edit(Edit),
     Capture(Capture),
+    Convert(Convert),
     #[command(alias = "inspect")]
     Info(Info),
     Ls(Ls),
@@ -203,6 +204,27 @@ pub(super) struct DiskArgs {
     pub(super) force: bool,
 }
 
+/// Put a disk into another container: VHD, VHDX or none, growing or fixed. A differencing disk is made one of its own.
+#[derive(Debug, clap::Args)]
+pub(super) struct Convert {
+    /// The disk: VHD, VHDX (with the parents of a differencing one) or raw.
+    #[arg(value_name = "IMAGE")]
+    pub(super) image: PathBuf,
+    /// The file to make.
+    #[arg(short, long, value_name = "FILE")]
+    pub(super) output: PathBuf,
+    /// The container; without it the output's extension decides.
+    #[arg(long, value_name = "FORMAT")]
+    pub(super) format: Option<FormatArg>,
+    /// The moment to write as the disk's creation: RFC 3339 or seconds since 1970. Without it SOURCE_DATE_EPOCH, else that of the
+    /// disk, else the year 2000.
+    #[arg(long, value_name = "TIME", value_parser = timestamp)]
+    pub(super) timestamp: Option<FileTime>,
+    /// Replace an existing output.
+    #[arg(long)]
+    pub(super) force: bool,
+}
+
 /// What is looked into.
 #[derive(Debug, clap::Args)]
 pub(super) struct SourceArgs {
@@ -374,6 +396,10 @@ pub(super) enum FormatArg {
     Vhd,
     /// VHD with every sector in the file.
     VhdFixed,
+    /// VHDX that grows.
+    Vhdx,
+    /// VHDX with every sector in the file.
+    VhdxFixed,
     /// The sectors alone.
     Raw,
 }
@@ -383,6 +409,8 @@ impl From<FormatArg> for Format {
         match format {
             FormatArg::Vhd => Self::Vhd,
             FormatArg::VhdFixed => Self::VhdFixed,
+            FormatArg::Vhdx => Self::Vhdx,
+            FormatArg::VhdxFixed => Self::VhdxFixed,
             FormatArg::Raw => Self::Raw,
         }
     }

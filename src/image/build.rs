@@ -14,8 +14,8 @@ use super::seed::Seed;
 use super::{Control, Format, Recipe, Source, verify};
 use crate::base::{Disk, FileTime, Name, Slice, bytes};
 use crate::error::{Error, Kind, Result};
+use crate::format::ntfs;
 use crate::format::partitions::mbr;
-use crate::format::{ntfs, vhd};
 use crate::tree::Tree;
 use crate::windows::{Machine, Windows, boot};
 
@@ -160,12 +160,7 @@ impl<'r> ImagePlan<'r> {
         let signature = seed.disk_signature();
         let mbr = master_boot_record(signature, &partition, disk_len)?;
         let used = used_ranges(&volume, &partition);
-        let params = vhd::Params { created: timestamp, id: seed.guid("VHD") };
-        let identity = match recipe.format {
-            Format::Vhd => Identity::Vhd { fixed: false, params },
-            Format::VhdFixed => Identity::Vhd { fixed: true, params },
-            Format::Raw => Identity::Raw,
-        };
+        let identity = Identity::derived(recipe.format, &seed, timestamp, SECTOR as u32);
         let file = DiskFile::new(identity, disk_len, &used)?;
         let volume_summary = volume.summary().clone();
         let summary = Summary {

@@ -23,10 +23,17 @@ enum Disk {
 }
 
 impl Disk {
-    fn open(file: File) -> Result<Self> {
-        if let Some(name) = foreign(&file) {
-            return Err(Error::unsupported(format_args!("a disk in {name}")).hint(format_args!(
-                "convert it first: qemu-img convert -O vhdx -o subformat=dynamic INPUT OUTPUT.vhdx"
+    fn open(layer: &Layer) -> Result<Self> {
+        let file = Arc::clone(&layer.file);
+        if is_marked(&file, 0, b"MSWIM\0\0\0") {
+            return Err(Error::unsupported("a WIM, not a disk").hint("`nanovhd build --wim FILE` makes a disk of it"));
+        }
+        if let Some((name, driver)) = foreign(&file) {
+            let path = layer.path.display();
+            let output = layer.path.with_extension("vhdx");
+            return Err(Error::unsupported(format_args!("a disk in a {name} file")).hint(format_args!(
+                "convert it first: qemu-img convert -f {driver} -O vhdx \"{path}\" \"{}\"",
+                output.display()
             )));
         }
         if Vhdx::is_vhdx(&file) {
@@ -104,21 +111,21 @@ impl Disk {
     }
 }
 
-/// What a container is that others read, by the bytes that it begins with (VDI: that it has at 40h).
-fn foreign(file: &File) -> Option<&'static str> {
-    const KNOWN: [(u64, &[u8], &str); 6] = [
-        (0, b"KDMV", "VMDK"),
-        (0, b"COWD", "VMDK"),
-        (0, b"# Disk DescriptorFile", "VMDK"),
-        (0x40, &[0x7F, 0x10, 0xDA, 0xBE], "VDI"),
-        (0, b"QFI\xFB", "qcow2"),
-        (0, b"MSWIM\0\0\0", "no container: this is a WIM"),
+/// What a container is that others read, by its mark, and how qemu calls it.
+fn foreign(file: &File) -> Option<(&'static str, &'static str)> {
+    const KNOWN: [(u64, &[u8], &str, &str); 5] = [
+        (0, b"KDMV", "VMDK", "vmdk"),
+        (0, b"COWD", "VMDK", "vmdk"),
+        (0, b"# Disk DescriptorFile", "VMDK", "vmdk"),
+        (0x40, &[0x7F, 0x10, 0xDA, 0xBE], "VDI", "vdi"),
+        (0, b"QFI\xFB", "qcow2", "qcow2"),
     ];
-    let begins = |at: u64, mark: &[u8]| {
-        let mut found = vec![0; mark.len()];
-        file.read_at(at, &mut found).is_ok() && found == mark
-    };
-    KNOWN.iter().find(|(at, mark, _)| begins(*at, mark)).map(|(_, _, name)| *name)
+    KNOWN.iter().find(|(at, mark, ..)| is_marked(file, *at, mark)).map(|(_, _, name, driver)| (*name, *driver))
+}
+
+fn is_marked(file: &File, at: u64, mark: &[u8]) -> bool {
+    let mut found = vec![0; mark.len()];
+    file.read_at(at, &mut found).is_ok() && found == mark
 }
 
 /// Where a differencing disk says that its parent is.
@@ -172,6 +179,8 @@ fn native(path: &str) -> PathBuf {
 /// An absolute path of Windows, where it can be one of this host's: on Windows itself, and not on another machine, since whoever
 /// made a file is not to have us log on to a server of his.
 fn local_absolute(path: &str) -> Option<PathBuf> {
+    let path = path.replace('/', r"\");
+    let path = path.as_str();
     let path = path.strip_prefix(r"\\?\").map_or(path, |rest| if rest.starts_with("Volume{") { path } else { rest });
     let on_server = path.starts_with(r"\\") && !path.starts_with(r"\\?\Volume{") || path.starts_with("UNC\\");
     (cfg!(windows) && !on_server).then(|| PathBuf::from(path))
@@ -185,7 +194,7 @@ pub fn layers(path: &Path) -> Result<(Vec<Layer>, Option<Error>)> {
     let mut layers = vec![Layer { path: path.to_owned(), file: Arc::new(InputFile::open(path)?) }];
     let mut seen = vec![identity(path)];
     while let Some(child) = layers.last() {
-        let Ok(disk) = Disk::open(Arc::clone(&child.file)) else { break };
+        let Ok(disk) = Disk::open(child) else { break };
         let Some(wanted) = disk.wanted() else { break };
         match find_parent(&disk, &wanted, &child.path) {
             None => {
@@ -224,7 +233,7 @@ fn find_parent(child: &Disk, wanted: &Wanted, path: &Path) -> Option<Layer> {
     for path in wanted.paths(path) {
         let Ok(file) = InputFile::open(&path) else { continue };
         let layer = Layer { path, file: Arc::new(file) };
-        let disk = Disk::open(Arc::clone(&layer.file));
+        let disk = Disk::open(&layer);
         if disk.is_ok_and(|below| child.check_parent(&below).is_ok()) {
             return Some(layer);
         }
@@ -236,7 +245,7 @@ fn find_parent(child: &Disk, wanted: &Wanted, path: &Path) -> Option<Layer> {
 /// See [`Opened::open`].
 pub(super) fn open(path: &Path) -> Result<Opened> {
     let (layers, missing) = layers(path)?;
-    let open = |layer: &Layer| Disk::open(Arc::clone(&layer.file)).context(|| layer.path.display());
+    let open = |layer: &Layer| Disk::open(layer).context(|| layer.path.display());
     let mut disks = layers.iter().map(open).collect::<Result<Vec<Disk>>>()?;
     if let Some(error) = missing {
         return Err(error);

@@ -2,8 +2,10 @@
 
 use std::ops::Range;
 
+use super::Format;
 use super::host::OutputFile;
-use crate::base::Disk;
+use super::seed::Seed;
+use crate::base::{Disk, FileTime};
 use crate::error::Result;
 use crate::format::{vhd, vhdx};
 
@@ -16,6 +18,23 @@ pub(super) enum Identity {
 }
 
 impl Identity {
+    /// A fresh identity in a container, all ids from a seed; a VHDX has logical sectors of `sector` bytes.
+    pub(super) fn derived(format: Format, seed: &Seed, created: FileTime, sector: u32) -> Self {
+        let vhd = || vhd::Params { created, id: seed.guid("VHD") };
+        let vhdx = || vhdx::Params {
+            file_write: seed.guid("VHDX file"),
+            data_write: seed.guid("VHDX data"),
+            disk_id: seed.guid("VHDX disk"),
+        };
+        match format {
+            Format::Raw => Self::Raw,
+            Format::Vhd | Format::VhdFixed => Self::Vhd { fixed: format == Format::VhdFixed, params: vhd() },
+            Format::Vhdx | Format::VhdxFixed => {
+                Self::Vhdx { fixed: format == Format::VhdxFixed, sector, params: vhdx() }
+            }
+        }
+    }
+
     /// The container's name, as `--format` has it.
     pub(super) fn name(&self) -> &'static str {
         match self {

@@ -9,6 +9,7 @@ pub mod capture;
 pub mod chain;
 pub mod content;
 mod control;
+pub mod convert;
 pub mod demo;
 mod disk_file;
 pub mod edit;

@@ -5,6 +5,7 @@
 //! makes them fail: what cannot be read is a finding too.
 
 pub mod boot;
+pub mod container;
 mod finding;
 pub mod image;
 pub mod ntfs;

@@ -74,9 +74,9 @@ rules! {
         VhdBlockOverlap "vhd-block-overlap" Error
             "No two blocks, or block and table, share sectors of the file" => "what is written to one block changes another"
         VhdBitmap "vhd-bitmap" Warning
-            "Every sector of a dynamic disk's block is marked as present" => "sectors that are not marked read as zero in some hypervisors"
+            "Every sector of a dynamic disk's block that holds something is marked as present" => "sectors that are not marked read as zero in some hypervisors"
         VhdSize "vhd-size" Warning
-            "A VHD has whole MiB, 3 MiB to 2040 GiB, and current size equal to original size or grown" => "Azure refuses the upload; other sizes are rounded by converters"
+            "A VHD has whole MiB, 3 MiB to 2040 GiB, and a fixed one as much as its file holds" => "Azure refuses the upload; other sizes are rounded by converters"
         VhdGeometry "vhd-geometry" Warning
             "The geometry follows from the size" => "Virtual PC and old QEMU see a disk of another size"
         VhdAlignment "vhd-alignment" Note

@@ -51,7 +51,7 @@ fn disk(image: &Path) -> Vec<u8> {
 
 /// What wimlib captures of an image's volume.
 fn captured(tools: &Tools, image: &Path) -> BTreeMap<String, Vec<String>> {
-    let raw = image.with_extension("ntfs");
+    let raw = image.with_extension("volume-alone");
     fs::write(&raw, bytes(&volume(image).0)).unwrap();
     let wim = image.with_extension("wim");
     tools.run("wimlib-imagex", &["capture", text(&raw), text(&wim), "--quiet", "--compress=none"]);

@@ -4,6 +4,7 @@
 mod bcd;
 mod boot;
 mod capture;
+mod convert;
 mod demo;
 mod edit;
 mod flips;
@@ -16,4 +17,5 @@ mod spine;
 mod support;
 mod trouble;
 mod vhd;
+mod vhdx;
 mod wim;

@@ -195,14 +195,13 @@ fn patch(bytes: &mut [u8], structure: Range<usize>, checksum: usize, field: usiz
 
 #[test]
 fn evil_footers_are_refused() {
-    let cases: [(usize, &[u8], Kind); 8] = [
+    let cases: [(usize, &[u8], Kind); 7] = [
         (12, &[0, 2, 0, 0], Kind::Unsupported),
         (16, &[0xFF; 8], Kind::Truncated),
         (16, &[0, 0, 0, 0, 0, 0, 6, 0], Kind::Corrupt),
         (48, &[0; 8], Kind::Corrupt),
         (48, &[0xFF; 8], Kind::Corrupt),
         (48, &[0, 0, 1, 0, 0, 0, 0, 0], Kind::Corrupt),
-        (60, &[0, 0, 0, 4], Kind::Unsupported),
         (60, &[0, 0, 0, 9], Kind::Corrupt),
     ];
     for (field, value, kind) in cases {
@@ -249,6 +248,71 @@ fn evil_blocks_are_refused_when_read() {
         assert_eq!(error.kind(), Kind::Corrupt, "{sector}");
         assert!(error.to_string().contains("0x600"), "{error}");
     }
+}
+
+/// The sample as a differencing disk whose first block has sectors of its own where `own` says so.
+fn differencing(own: impl Fn(usize) -> bool) -> Vec<u8> {
+    let mut bytes = sample();
+    let end = bytes.len();
+    patch(&mut bytes, end - 512..end, 64, 60, &[0, 0, 0, 4]);
+    patch(&mut bytes, 0..512, 64, 60, &[0, 0, 0, 4]);
+    let bitmap = u32::from_be_bytes(bytes[1536..1540].try_into().unwrap()) as usize * 512;
+    for sector in 0..4096 {
+        let (byte, bit) = (bitmap + sector / 8, 0x80 >> (sector % 8));
+        bytes[byte] = if own(sector) { bytes[byte] | bit } else { bytes[byte] & !bit };
+    }
+    bytes[bitmap + 512..][..BLOCK as usize].fill(5);
+    // Paths in the gap behind the table, which the layout leaves free.
+    let (relative_at, absolute_at) = (2048, 2148);
+    let locator = |platform: &[u8; 4], at: usize, len: usize| {
+        let numbers = [512, len as u32, 0].map(u32::to_be_bytes).concat();
+        [&platform[..], &numbers, &(at as u64).to_be_bytes()].concat()
+    };
+    for (at, path) in [(relative_at, r".\base.vhd"), (absolute_at, r"C:\base.vhd")] {
+        let path: Vec<u8> = path.encode_utf16().flat_map(u16::to_le_bytes).collect();
+        bytes[at..at + path.len()].copy_from_slice(&path);
+    }
+    let name: Vec<u8> = "base.vhd".encode_utf16().flat_map(u16::to_be_bytes).collect();
+    patch(&mut bytes, 512..1536, 36, 40, &[7; 16]);
+    patch(&mut bytes, 512..1536, 36, 64, &name);
+    patch(&mut bytes, 512..1536, 36, 576, &locator(b"W2ru", relative_at, 20));
+    patch(&mut bytes, 512..1536, 36, 600, &locator(b"W2ku", absolute_at, 22));
+    patch(&mut bytes, 512..1536, 36, 624, &locator(b"W2ku", usize::MAX, 22));
+    patch(&mut bytes, 512..1536, 36, 648, &locator(b"MacX", 0, 5));
+    bytes
+}
+
+#[test]
+fn a_differencing_disk_lies_on_its_parent() {
+    let bytes = differencing(|sector| sector % 3 == 1);
+    let vhd = Vhd::open(&bytes).unwrap();
+    assert_eq!(vhd.variant(), Variant::Differencing { block_size: 2 << 20 });
+    let parent = vhd.parent().unwrap();
+    assert_eq!(parent.id, Uuid::from_bytes([7; 16]));
+    assert_eq!((parent.name.to_string(), parent.relative.len()), ("base.vhd".to_owned(), 1));
+    assert_eq!(parent.relative[0].to_string(), r".\base.vhd");
+    assert_eq!(parent.absolute.iter().map(ToString::to_string).collect::<Vec<_>>(), [r"C:\base.vhd"]);
+    assert_eq!(vhd.read_at(0, &mut [0]).unwrap_err().kind(), Kind::Unsupported);
+    // The parent is shorter than the child.
+    let vhd = vhd.on(std::sync::Arc::new(vec![3u8; 3 << 20]));
+    assert_eq!(reads(&vhd, 511..513), [3, 5]);
+    assert_eq!(reads(&vhd, 1023..1025), [5, 3]);
+    for (sector, bytes) in reads(&vhd, 0..20 * 512).chunks(512).enumerate() {
+        assert!(bytes.iter().all(|byte| *byte == if sector % 3 == 1 { 5 } else { 3 }), "{sector}");
+    }
+    assert_eq!(reads(&vhd, 6 * MIB..6 * MIB + 2), [0, 0]);
+    assert_eq!(vhd.next_data(0).unwrap(), Some(0..6 * MIB));
+    assert_eq!(vhd.next_data(6 * MIB).unwrap(), None);
+}
+
+#[test]
+fn a_dynamic_disk_knows_where_its_data_are() {
+    let layout = Layout::dynamic(7 * MIB, &[4 * MIB..4 * MIB + 1, 6 * MIB..7 * MIB]).unwrap();
+    let bytes = build(&layout, 0, &[]);
+    let vhd = Vhd::open(&bytes).unwrap();
+    assert_eq!(vhd.next_data(0).unwrap(), Some(4 * MIB..7 * MIB));
+    assert_eq!(vhd.next_data(5 * MIB).unwrap(), Some(5 * MIB..7 * MIB));
+    assert_eq!(vhd.next_data(7 * MIB).unwrap(), None);
 }
 
 #[test]

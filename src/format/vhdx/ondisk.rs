@@ -242,7 +242,6 @@ impl Entry {
     pub(crate) const UNMAPPED: u64 = 3;
     pub(crate) const FULLY_PRESENT: u64 = 6;
     pub(crate) const PARTIALLY_PRESENT: u64 = 7;
-    pub(crate) const RESERVED: u64 = 0xF_FFF8;
 
     /// An entry of a block that is there.
     pub(crate) fn present(place: u64) -> Self {

@@ -1,0 +1,141 @@
+//! Sound files, and damage that must neither stop the checks nor pass unseen.
+
+use uuid::Uuid;
+
+use super::*;
+use crate::base::{Disk, FileTime, MemoryDisk};
+use crate::format::{vhd as vhd_format, vhdx as vhdx_format};
+use crate::verify::Level;
+
+const MIB: u64 = 1 << 20;
+const LEN: u64 = 12 * MIB;
+
+fn vhd(fixed: bool) -> Vec<u8> {
+    let layout = match fixed {
+        true => vhd_format::Layout::fixed(LEN),
+        false => vhd_format::Layout::dynamic(LEN, &[0..1, 6 * MIB..7 * MIB]),
+    };
+    let layout = layout.unwrap();
+    let params = vhd_format::Params { created: FileTime::from_vhd(1), id: Uuid::from_u128(1) };
+    let file = MemoryDisk::new(layout.file_len() as usize, 0);
+    let writer = vhd_format::Writer::new(layout, params, file).unwrap();
+    writer.write_at(6 * MIB, &[9; 4096]).unwrap();
+    writer.finish().unwrap().into_bytes()
+}
+
+fn vhdx() -> Vec<u8> {
+    let layout = vhdx_format::Layout::dynamic(LEN, 512, std::slice::from_ref(&(0..1))).unwrap();
+    let params = vhdx_format::Params {
+        file_write: Uuid::from_u128(1),
+        data_write: Uuid::from_u128(2),
+        disk_id: Uuid::from_u128(3),
+    };
+    let file = MemoryDisk::new(layout.file_len() as usize, 0);
+    vhdx_format::Writer::new(layout, params, file).unwrap().finish().unwrap().into_bytes()
+}
+
+fn check_all(files: &[&[u8]]) -> Findings {
+    let files: Vec<&&[u8]> = files.iter().collect();
+    let layers: Vec<Bytes<'_>> = files.iter().map(|file| Bytes(file)).collect();
+    let layers: Vec<Layer<'_>> = layers.iter().map(|file| Layer { name: "a file".to_owned(), file }).collect();
+    let mut findings = Findings::default();
+    check(&layers, &mut findings);
+    findings
+}
+
+struct Bytes<'b>(&'b [u8]);
+
+impl ReadAt for Bytes<'_> {
+    fn len(&self) -> u64 {
+        self.0.len() as u64
+    }
+
+    fn read_at(&self, at: u64, buf: &mut [u8]) -> crate::error::Result<()> {
+        self.0.read_at(at, buf)
+    }
+}
+
+#[test]
+fn what_we_write_is_clean() {
+    for file in [vhd(false), vhd(true), vhdx(), vec![0; 1024]] {
+        assert_eq!(check_all(&[&file]).kept(), []);
+    }
+}
+
+#[test]
+fn every_flipped_bit_of_a_structure_is_seen() {
+    // Bytes without a rule: an unused path and the names of creators, times and ids, and what is between structures.
+    let structures: [(Vec<u8>, &[std::ops::Range<usize>]); 3] = [
+        (vhd(false), &[0..512, 512..1536]),
+        (vhd(true), &[12 << 20..(12 << 20) + 512]),
+        (vhdx(), &[0..8, 0x1_0000..0x1_1000, 0x2_0000..0x2_1000, 0x3_0000..0x3_0100, 0x4_0000..0x4_0100]),
+    ];
+    for (sound, ranges) in structures {
+        let mut bytes = sound;
+        for byte in ranges.iter().cloned().flatten().step_by(7) {
+            bytes[byte] ^= 1 << (byte % 8);
+            let findings = check_all(&[&bytes]);
+            assert!(findings.count(Level::Error) + findings.count(Level::Warning) > 0, "byte {byte:#x}");
+            bytes[byte] ^= 1 << (byte % 8);
+        }
+    }
+}
+
+#[test]
+fn no_damage_stops_the_checks() {
+    let mut number = 1u64;
+    let mut random = move || {
+        number ^= number << 13;
+        number ^= number >> 7;
+        number ^= number << 17;
+        number
+    };
+    for mut bytes in [vhd(false), vhd(true), vhdx()] {
+        for _ in 0..1000 {
+            let at = match random() % 3 {
+                0 => random() % 4096,
+                1 => bytes.len() as u64 - 1 - random() % 4096,
+                _ => [0x1_0000, 0x3_0000, 0x20_0000, 0x21_0000, 0x30_0000][(random() % 5) as usize] + random() % 64,
+            };
+            let at = (at as usize).min(bytes.len() - 1);
+            let old = std::mem::replace(&mut bytes[at], random() as u8);
+            check_all(&[&bytes]);
+            if random() % 4 > 0 {
+                bytes[at] = old;
+            }
+        }
+        for len in [0, 1, 511, 512, 513, 1024, 4096, 0x1_0000, 0x3_0010, 0x20_0001] {
+            check_all(&[&bytes[..len.min(bytes.len())]]);
+        }
+    }
+}
+
+#[test]
+fn sectors_that_hold_something_are_marked() {
+    let mut bytes = vhd(false);
+    let entry: [u8; 4] = bytes[1536 + 12..1536 + 16].try_into().unwrap();
+    let bitmap = u32::from_be_bytes(entry) as usize * 512;
+    bytes[bitmap + 1] = 0; // sectors 8 to 15 of the block, which hold nothing
+    assert_eq!(check_all(&[&bytes]).kept(), []);
+    bytes[bitmap] = 0; // sectors 0 to 7, which do
+    let findings = check_all(&[&bytes]);
+    assert_eq!(findings.count_of(Rule::VhdBitmap), 1);
+    assert!(findings.kept()[0].found.starts_with("8 sectors"), "{:?}", findings.kept());
+}
+
+#[test]
+fn a_table_full_of_nonsense_ends_early() {
+    let mut bytes = vhdx();
+    let entry = (u64::MAX << 20 | 6).to_le_bytes();
+    for at in (3 << 20..4 << 20).step_by(8) {
+        bytes[at..at + 8].copy_from_slice(&entry);
+    }
+    // A disk of 4 TiB, whose table is all of the region.
+    bytes[0x21_0008..0x21_0010].copy_from_slice(&(4u64 << 40).to_le_bytes());
+    let findings = check_all(&[&bytes]);
+    assert!(
+        (ENOUGH..=ENOUGH + 0x2000).contains(&findings.count_of(Rule::VhdxBat)),
+        "{}",
+        findings.count_of(Rule::VhdxBat)
+    );
+}
