@@ -88,8 +88,6 @@ fn findings_of(disk: &Arc<dyn ReadAt>) -> Findings {
 /// Fails for errors of rules of which there were fewer `before`, and names them.
 fn refuse(findings: &Findings, before: &Findings) -> Result<()> {
     let is_error = |finding: &&Finding| finding.level == Level::Error;
-    let count =
-        |findings: &Findings, rule: Rule| findings.kept().iter().filter(is_error).filter(|f| f.rule == rule).count();
     let new: Vec<&Finding> = findings
         .kept()
         .iter()
