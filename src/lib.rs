@@ -12,7 +12,7 @@
 //! 3  windows   a tree that is known to be a Windows: its hives, its boot files
 //! 2  format    one place per on-disk format
 //!                wim              sources that fill a Tree, and back
-//!                hive bcd         documents: bytes <-> value (bcd lies on hive, the only sideways step)
+//!                hive bcd reg     documents: bytes <-> value (bcd lies on hive, the only sideways step)
 //!                ntfs             Tree -> Plan -> Disk, and back
 //!                partitions vhd vhdx   what is around volumes; they know no Tree
 //! 1  codec     xpress, lzx, lzms: bytes -> bytes, no container, no I/O

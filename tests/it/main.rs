@@ -3,10 +3,12 @@
 
 mod bcd;
 mod boot;
+mod capture;
 mod convert;
 mod demo;
 mod diff;
 mod faults;
+mod edit;
 mod flips;
 mod hive;
 mod look;

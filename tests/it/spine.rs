@@ -14,7 +14,7 @@ const PARTITION: u64 = 1 << 20;
 const DISK: u64 = 64 << 20;
 
 /// A volume with everything that the demo has, made by ntfs-3g and wimlib.
-fn foreign_volume(tools: &Tools, folder: &Path) -> PathBuf {
+pub(crate) fn foreign_volume(tools: &Tools, folder: &Path) -> PathBuf {
     let volume = folder.join("foreign.ntfs");
     fs::File::create(&volume).unwrap().set_len(DISK).unwrap();
     tools.run("mkntfs", &["--quiet", "--fast", "--force", "--label", "foreign", text(&volume)]);
@@ -43,7 +43,7 @@ fn build(wim: &Path, disk: &Path, options: &[&str]) -> PathBuf {
 }
 
 /// All that wimlib shows of an image, by path, without what differs between any two WIMs (offsets, numbers of link groups).
-fn detailed(tools: &Tools, wim: &Path) -> BTreeMap<String, Vec<String>> {
+pub(crate) fn detailed(tools: &Tools, wim: &Path) -> BTreeMap<String, Vec<String>> {
     let listing = tools.run("wimlib-imagex", &["dir", text(wim), "1", "--detailed"]);
     let mut groups: BTreeMap<String, Vec<String>> = BTreeMap::new();
     let mut files = BTreeMap::new();
@@ -73,7 +73,7 @@ fn detailed(tools: &Tools, wim: &Path) -> BTreeMap<String, Vec<String>> {
     files
 }
 
-fn added_by_us(path: &str) -> bool {
+pub(crate) fn added_by_us(path: &str) -> bool {
     ["/bootmgr", "/BOOTNXT", "/Boot"].contains(&path) || path.starts_with("/Boot/")
 }
 
