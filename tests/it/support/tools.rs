@@ -49,7 +49,8 @@ impl Tools {
     }
 
     fn command(&self, name: &str, args: &[&str]) -> Command {
-        let program = self.0.iter().find(|path| path.file_stem().is_some_and(|stem| stem == name));
+        let file = format!("{name}{}", env::consts::EXE_SUFFIX);
+        let program = self.0.iter().find(|path| path.file_name().is_some_and(|found| found == file.as_str()));
         let mut command = Command::new(program.expect("a tool that the test asked for"));
         command.args(args).stdin(Stdio::null()).env("LC_ALL", "C.UTF-8");
         command
