@@ -165,17 +165,18 @@ fn awkward(tools: &Tools, root: &Path, random: &mut Random) {
         tools.run("setfattr", &["-n", &format!("user.stream {at}"), "-v", &value, text(&streams)]);
     }
 
-    let mut both = ["fragmented", "other"].map(|name| File::create(root.join(name)).unwrap());
-    for _ in 0..700 {
-        both.iter_mut().for_each(|file| file.write_all(&random.bytes(4096)).unwrap());
+    let mut fragmented = File::create(root.join("fragmented")).unwrap();
+    for at in 0..900 {
+        fragmented.seek(SeekFrom::Start(at * 131_072)).unwrap();
+        fragmented.write_all(&random.bytes(3000)).unwrap();
     }
-    drop(both);
+    drop(fragmented);
 
     // Every other cluster is free after this.
     let small = root.join("small");
     fs::create_dir(&small).unwrap();
     let count = fill_up(&small, usize::MAX, "", &random.bytes(4096));
-    assert!(count > 1000, "{count}");
+    assert!(count > 500, "{count}");
     for at in (0..count).step_by(2) {
         fs::remove_file(small.join(at.to_string())).unwrap();
     }
@@ -223,7 +224,7 @@ fn compare_with_others(tools: &Tools, path: &Path, every: usize) -> Contents {
 fn awkward_volumes_of_ntfs_3g() {
     let names = ["wimlib-imagex", "ntfscat", "setfattr"];
     let Some(tools) = Tools::find(&[&names[..], &volume::Volume::TOOLS].concat()) else { return };
-    for (cluster, len) in [(4096, 28 << 20), (1024, 16 << 20)] {
+    for (cluster, len) in [(4096, 48 << 20), (1024, 16 << 20)] {
         let mut random = Random::new(cluster as u64);
         let volume = volume::Volume::format(&tools, cluster, len, &["-L", "Awkward"]);
         if volume.mounted(|root| awkward(&tools, root, &mut random)).is_none() {
@@ -490,7 +491,7 @@ fn damage_does_no_harm() {
 fn damage_to_compressed_and_listed_files_does_no_harm() {
     let names = ["setfattr"];
     let Some(tools) = Tools::find(&[&names[..], &volume::Volume::TOOLS].concat()) else { return };
-    let volume = volume::Volume::format(&tools, 4096, 12 << 20, &[]);
+    let volume = volume::Volume::format(&tools, 4096, 16 << 20, &[]);
     let mut random = Random::new(3);
     if volume.mounted(|root| awkward(&tools, root, &mut random)).is_some() {
         flip(&Arc::new(fs::read(volume.path()).unwrap()), 2, 150);
