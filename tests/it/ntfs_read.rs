@@ -1,6 +1,7 @@
 //! NTFS volumes read back: our own, ntfs-3g's and Windows', compared with what went in and with what other readers say.
 #![allow(clippy::unwrap_used)] // as in tests
 
+use std::collections::HashMap;
 use std::fs::{self, File};
 use std::io::{Seek, SeekFrom, Write};
 use std::num::NonZeroUsize;
@@ -72,7 +73,10 @@ fn our_own_volumes_give_back_the_tree() {
 
 /// Puts the pieces of blobs together, in whatever order they come.
 #[derive(Default)]
-struct Pieces(Mutex<std::collections::HashMap<BlobId, Vec<(u64, Vec<u8>)>>>);
+struct Pieces(Mutex<HashMap<BlobId, Vec<Piece>>>);
+
+/// An offset, and the bytes there.
+type Piece = (u64, Vec<u8>);
 
 impl BlobSink for Pieces {
     fn write(&self, blob: BlobId, at: u64, data: &[u8]) -> Result<()> {
@@ -404,7 +408,7 @@ struct Patched {
 
 impl ReadAt for Patched {
     fn len(&self) -> u64 {
-        self.volume.len() as u64
+        self.volume.len()
     }
 
     fn read_at(&self, at: u64, buf: &mut [u8]) -> Result<()> {
@@ -450,7 +454,7 @@ fn flip(volume: &Arc<Vec<u8>>, seed: u64, rounds: usize) {
         for _ in 0..1 + random.below(4) {
             let place = match random.below(10) {
                 0 => random.below(512),
-                1 => random.below(volume.len() as u64),
+                1 => random.below(volume.len()),
                 _ => blocks[random.below(blocks.len() as u64) as usize] as u64 + random.below(200),
             };
             let value = match random.below(3) {
