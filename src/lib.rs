@@ -14,8 +14,9 @@
 //!                wim              sources that fill a Tree, and back
 //!                hive bcd reg     documents: bytes <-> value (bcd lies on hive, the only sideways step)
 //!                ntfs             Tree -> Plan -> Disk, and back
+//!                fat              a Tree out of an EFI system partition
 //!                partitions vhd vhdx   what is around volumes; they know no Tree
-//! 1  codec     xpress, lzx, lzms: bytes -> bytes, no container, no I/O
+//! 1  codec     xpress, lzx, lzms, lznt1: bytes -> bytes, no container, no I/O
 //!    tree      names, metadata, where the bytes are; knows no on-disk format
 //! 0  base      positioned I/O, checksums, time stamps, UTF-16 names and their order, security descriptors
 //!    error     what is wrong, whose fault it is, what to do next

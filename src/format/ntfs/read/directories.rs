@@ -21,7 +21,7 @@ const SYSTEM_DEPTH: usize = 16;
 pub(super) fn build(tree: &mut Tree, found: &mut Found, notes: &mut Notes) -> Result<()> {
     found.names.sort_by_key(|name| (record_of(name.parent), name.owner));
     let mut builder = Builder { linked: vec![false; found.names.len()], found, tree, notes };
-    builder.from_root()?;
+    builder.link_all()?;
     builder.leftovers();
     Ok(())
 }
@@ -42,7 +42,8 @@ struct Pending {
 }
 
 impl Builder<'_> {
-    fn from_root(&mut self) -> Result<()> {
+    /// Directory by directory, from the root down.
+    fn link_all(&mut self) -> Result<()> {
         let mut pending = VecDeque::from([Pending { record: file::ROOT, units: 0 }]);
         while let Some(directory) = pending.pop_front() {
             let Some(slot) = self.found.slots.get(&directory.record).copied() else { continue };

@@ -19,9 +19,12 @@ const BIRTH: usize = 48;
 /// Longest bitmap and root that are read.
 const SMALL: u64 = 1 << 24;
 
+/// An object id, and the ids of birth.
+type Ids = ([u8; 16], [u8; BIRTH]);
+
 /// What the index says of each file, by its reference.
 #[derive(Default)]
-pub(super) struct BirthIds(HashMap<u64, ([u8; 16], [u8; BIRTH])>);
+pub(super) struct BirthIds(HashMap<u64, Ids>);
 
 impl BirthIds {
     /// Reads the whole index, leaf by leaf as they lie.
@@ -86,7 +89,7 @@ impl BirthIds {
 }
 
 /// Reference, object id and birth ids of an entry.
-fn birth(entry: &[u8]) -> Option<(u64, ([u8; 16], [u8; BIRTH]))> {
+fn birth(entry: &[u8]) -> Option<(u64, Ids)> {
     let id = entry.get(16..32)?.try_into().ok()?;
     let data = usize::from(u32_at(entry, 0)? as u16);
     let births = entry.get(data + 8..)?.first_chunk::<BIRTH>()?;
