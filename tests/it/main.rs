@@ -3,6 +3,7 @@
 
 mod bcd;
 mod boot;
+mod corruptions;
 mod demo;
 mod faults;
 mod flips;
