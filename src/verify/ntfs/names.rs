@@ -95,6 +95,12 @@ pub(super) fn fault_of_reparse_data(value: &[u8]) -> Option<(String, String)> {
             format!("{}", value.len().saturating_sub(8 + guid)),
         ));
     }
+    None
+}
+
+/// What is wrong with the names in a symbolic link or mount point, which only whoever opens it reads.
+pub(super) fn fault_of_link(value: &[u8]) -> Option<(String, String)> {
+    let tag = u32_at(value, 0)?;
     let head = match tag {
         SYMBOLIC_LINK => 20,
         MOUNT_POINT => 16,

@@ -58,7 +58,8 @@ impl Decoder {
     fn compressed_file(&mut self, context: &mut Context<'_>, number: u32) {
         let Some(mut loaded) = context.volume.load(number) else { return };
         let all = loaded.attributes();
-        for attribute in all.iter().filter(|attribute| attribute.flags & COMPRESSED != 0 && attribute.lowest_vcn() == 0) {
+        for attribute in all.iter().filter(|attribute| attribute.flags & COMPRESSED != 0 && attribute.lowest_vcn() == 0)
+        {
             let clusters = context.volume.geometry.clusters;
             let Some(Stream::NonResident(extents)) = attributes::stream(&all, attribute, clusters) else { continue };
             if extents.unit != 4 || context.volume.geometry.cluster > 4096 {

@@ -61,7 +61,15 @@ fn find(context: &Context<'_>, facts: &Facts) -> BTreeMap<String, u32> {
 }
 
 /// A fault of an entry, or of an index as a whole.
-fn fault(context: &mut Context<'_>, rule: Rule, number: u32, part: &str, entry: Option<&Entry<'_>>, found: String, allowed: &str) {
+fn fault(
+    context: &mut Context<'_>,
+    rule: Rule,
+    number: u32,
+    part: &str,
+    entry: Option<&Entry<'_>>,
+    found: String,
+    allowed: &str,
+) {
     let mut finding = Finding::new(rule, found).allowed(allowed).record(u64::from(number)).part(part);
     finding.place.offset = entry.and_then(|entry| entry.at);
     context.add(finding);
@@ -73,7 +81,9 @@ fn reparse_points(context: &mut Context<'_>, facts: &mut Facts, number: u32, all
     let points = &mut facts.reparse;
     points.sort_unstable_by_key(|point| (point.tag, point.reference));
     let whole = index::walk(context, number, all, wanted, &mut |context, entry| {
-        let (Some(tag), Some(reference), 12, []) = (u32_at(entry.key, 0), u64_at(entry.key, 4), entry.key.len(), entry.data) else {
+        let (Some(tag), Some(reference), 12, []) =
+            (u32_at(entry.key, 0), u64_at(entry.key, 4), entry.key.len(), entry.data)
+        else {
             let found = format!("a key of {} bytes and {} of data", entry.key.len(), entry.data.len());
             return fault(context, rule, number, "$R", Some(entry), found, "a tag and a reference, and no data");
         };
@@ -88,7 +98,8 @@ fn reparse_points(context: &mut Context<'_>, facts: &mut Facts, number: u32, all
     });
     for ReparseTag { reference, tag, .. } in facts.reparse.iter().filter(|point| whole && !point.seen) {
         let finding = Finding::new(rule, format!("its reparse point, tag {tag:#x}, is not in $Extend\\$Reparse"));
-        context.add(finding.allowed("an entry").record(number_of(*reference).map_or(0, u64::from)).part("$REPARSE_POINT"));
+        context
+            .add(finding.allowed("an entry").record(number_of(*reference).map_or(0, u64::from)).part("$REPARSE_POINT"));
     }
 }
 
@@ -132,13 +143,14 @@ fn quotas(context: &mut Context<'_>, facts: &Facts, number: u32, all: &[Attribut
     const HEAD: usize = 48;
     let rule = Rule::Quota;
     let mut by_sid: BTreeMap<Vec<u8>, u32> = BTreeMap::new();
-    let whole = index::walk(context, number, all, wanted[0], &mut |context, entry| {
-        match (u32_at(entry.data, 0), entry.data.len()) {
-            (Some(id), 4) => _ = by_sid.insert(entry.key.to_vec(), id),
-            _ => {
-                let found = format!("{} bytes of data", entry.data.len());
-                fault(context, rule, number, "$O", Some(entry), found, "4: an owner id");
-            }
+    let whole = index::walk(context, number, all, wanted[0], &mut |context, entry| match (
+        u32_at(entry.data, 0),
+        entry.data.len(),
+    ) {
+        (Some(id), 4) => _ = by_sid.insert(entry.key.to_vec(), id),
+        _ => {
+            let found = format!("{} bytes of data", entry.data.len());
+            fault(context, rule, number, "$O", Some(entry), found, "4: an owner id");
         }
     });
     let mut owners = BTreeMap::new();
