@@ -376,6 +376,11 @@ impl Tree {
         StoreId((self.stores.len() - 1) as u16)
     }
 
+    /// Puts another store in the place of each, which gives the same blobs: one that counts, for example.
+    pub fn map_stores(&mut self, wrap: impl FnMut(Arc<dyn BlobStore>) -> Arc<dyn BlobStore>) {
+        self.stores = std::mem::take(&mut self.stores).into_iter().map(wrap).collect();
+    }
+
     /// Adds a node that no link leads to yet.
     pub fn add_node(&mut self, node: Node) -> Result<NodeId> {
         let id = u32::try_from(self.nodes.len()).map_err(|_| Error::unsupported("more than 2^32 files"))?;
@@ -453,6 +458,26 @@ impl Tree {
         self.nodes[directory.index()].children.get_or_insert_default().remove(index);
         self.nodes[node.index()].links -= 1;
         Ok(node)
+    }
+
+    /// Takes a name out of a directory, and all that is below it if it is a directory's; gives how many names that were. Files that
+    /// have names elsewhere stay under those.
+    pub fn remove_tree(&mut self, directory: NodeId, name: &[u16]) -> Result<u64> {
+        let node = self.node(directory);
+        let index = node
+            .children()
+            .iter()
+            .position(|link| matches(link, name, node.case_sensitive))
+            .ok_or_else(|| Error::invalid("no such file").found(Name::new(name)))?;
+        let mut doomed = vec![self.nodes[directory.index()].children.get_or_insert_default().remove(index)];
+        let mut removed = 0;
+        while let Some(link) = doomed.pop() {
+            removed += 1;
+            let node = &mut self.nodes[link.node.index()];
+            node.links -= 1;
+            doomed.append(node.children.as_mut().unwrap_or(&mut Vec::new()));
+        }
+        Ok(removed)
     }
 
     /// The link of that long or short name in a directory.
@@ -670,6 +695,16 @@ mod tests {
         assert_eq!(tree.remove_link(windows, &"other".encode_utf16().collect::<Vec<_>>()).unwrap(), file);
         assert_eq!(tree.node(file).links(), 1);
         assert_eq!(tree.walk().count(), 2);
+    }
+
+    #[test]
+    fn removing_a_tree_leaves_other_names() {
+        let (mut tree, windows, file) = sample();
+        tree.add_link(tree.root(), link("outside", file)).unwrap();
+        assert_eq!(tree.remove_tree(tree.root(), Name::from("WINDOWS").units()).unwrap(), 3);
+        assert_eq!((tree.node(file).links(), tree.node(windows).links()), (1, 0));
+        assert_eq!(tree.walk().count(), 1);
+        assert!(tree.remove_tree(tree.root(), Name::from("Windows").units()).is_err());
     }
 
     #[test]

@@ -24,6 +24,11 @@ impl FileTime {
         (self.0 / TICKS) as i64 - UNIX_EPOCH
     }
 
+    /// From whole seconds since 2000, as VHD footers count them.
+    pub fn from_vhd(seconds: u32) -> Self {
+        Self((VHD_EPOCH + u64::from(seconds)) * TICKS)
+    }
+
     /// Whole seconds since 2000 as VHD footers count them, saturating at both ends.
     pub fn to_vhd(self) -> u32 {
         (self.0 / TICKS).saturating_sub(VHD_EPOCH).try_into().unwrap_or(u32::MAX)
@@ -47,7 +52,8 @@ mod tests {
     #[test]
     fn converts_epochs() {
         let y2k = FileTime::from_unix(946_684_800).unwrap();
-        assert_eq!(y2k.to_vhd(), 0);
+        assert_eq!((y2k.to_vhd(), FileTime::from_vhd(0)), (0, y2k));
+        assert_eq!(FileTime::from_vhd(u32::MAX).to_vhd(), u32::MAX);
         assert_eq!(y2k.to_unix(), 946_684_800);
         assert_eq!(FileTime(y2k.0 + 1).to_string(), "2000-01-01T00:00:00.0000001Z");
         assert_eq!(FileTime(u64::MAX).to_string(), "0xffffffffffffffff");

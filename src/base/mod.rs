@@ -3,6 +3,7 @@
 pub mod bytes;
 pub mod crc32c;
 pub mod filetime;
+pub mod inherit;
 pub mod io;
 pub mod layers;
 pub mod name;

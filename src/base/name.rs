@@ -38,6 +38,28 @@ impl Name {
     }
 }
 
+/// Why a file of Windows cannot have this name, or `None` if it can: NTFS would hold more names than its programs take
+/// (Microsoft, "Naming Files, Paths, and Namespaces").
+pub fn windows_fault(name: &str) -> Option<&'static str> {
+    const DEVICES: [&str; 6] = ["CON", "PRN", "AUX", "NUL", "CONIN$", "CONOUT$"];
+    let stem = name.split('.').next().unwrap_or_default().trim_end().to_uppercase();
+    let numbered = |device: &str| {
+        let number = stem.strip_prefix(device).unwrap_or_default();
+        matches!(number, "0" | "1" | "2" | "3" | "4" | "5" | "6" | "7" | "8" | "9" | "\u{b9}" | "\u{b2}" | "\u{b3}")
+    };
+    if name.is_empty() || name.encode_utf16().count() > 255 {
+        Some("names have 1 to 255 characters")
+    } else if name.chars().any(|c| c < ' ' || "<>:\"/\\|?*".contains(c)) {
+        Some("none of < > : \" / \\ | ? * and no control character may be in a name")
+    } else if name.ends_with(['.', ' ']) {
+        Some("names do not end in a dot or a space")
+    } else if DEVICES.contains(&stem.as_str()) || numbered("COM") || numbered("LPT") {
+        Some("it is the name of a device")
+    } else {
+        None
+    }
+}
+
 impl From<&str> for Name {
     fn from(text: &str) -> Self {
         Self(text.encode_utf16().collect())
@@ -63,6 +85,18 @@ impl fmt::Debug for Name {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn windows_is_choosier_than_ntfs() {
+        for good in ["a", ".a", "a b", "console", "COM", "com10", "nul0", "Grüße", "a.", &"x".repeat(255)] {
+            assert_eq!(windows_fault(good).is_some(), good == "a.", "{good}");
+        }
+        for bad in
+            ["", "a:b", "a?", "tab\t", "a ", "..", "NUL", "nul.txt", "Com1", "lpt9.log", "COM\u{b2}", &"x".repeat(256)]
+        {
+            assert!(windows_fault(bad).is_some(), "{bad}");
+        }
+    }
 
     #[test]
     fn keeps_what_is_not_text() {

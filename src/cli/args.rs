@@ -6,7 +6,9 @@ use clap::{Parser, Subcommand, ValueEnum};
 use parse_size::{ByteSuffix, Config};
 
 use crate::base::FileTime;
+use crate::format::wim::Compression;
 use crate::image::Format;
+use crate::image::edits::CopyIn;
 
 /// Turns a Windows image file (WIM, ESD, SWM) into a disk that boots. Needs no Windows, no administrator rights and no mounts.
 #[derive(Debug, Parser)]
@@ -22,6 +24,9 @@ pub(super) struct Args {
 #[derive(Debug, Subcommand)]
 pub(super) enum Command {
     Build(Build),
+    Edit(Edit),
+    Capture(Capture),
+    Convert(Convert),
     #[command(alias = "inspect")]
     Info(Info),
     Ls(Ls),
@@ -52,7 +57,118 @@ pub(super) struct Build {
     #[arg(long)]
     pub(super) check_integrity: bool,
     #[command(flatten)]
+    pub(super) edits: EditArgs,
+    #[command(flatten)]
     pub(super) disk: DiskArgs,
+}
+
+/// Change the files, the registry or the label of an image that exists. A new image is written, checked and put in the old one's
+/// place; until then the old one is untouched.
+#[derive(Debug, clap::Args)]
+pub(super) struct Edit {
+    /// The image: VHD, VHDX or the bare sectors of a disk or an NTFS volume.
+    pub(super) image: PathBuf,
+    /// Make a new file instead, and leave the image as it is.
+    #[arg(short, long, value_name = "FILE")]
+    pub(super) output: Option<PathBuf>,
+    /// The partition. Without it the one that holds a Windows, or the only NTFS one.
+    #[arg(long, value_name = "N")]
+    pub(super) partition: Option<u32>,
+    #[command(flatten)]
+    pub(super) edits: EditArgs,
+    /// Give the volume another label, at most 32 characters.
+    #[arg(long, value_name = "TEXT", value_parser = label)]
+    pub(super) label: Option<String>,
+    /// The moment at which the changes are made: RFC 3339 or seconds since 1970. Without it SOURCE_DATE_EPOCH, else the newest
+    /// modification time in the image.
+    #[arg(long, value_name = "TIME", value_parser = timestamp)]
+    pub(super) timestamp: Option<FileTime>,
+    /// Take the volume as it lies on the disk even if it was not left clean or parts of it cannot be read. What is in its journal only,
+    /// and what cannot be read, is lost.
+    #[arg(long)]
+    pub(super) accept_dirty: bool,
+    /// Do not check the new image before it gets its name.
+    #[arg(long)]
+    pub(super) no_verify: bool,
+    /// Print what would be done, and do nothing.
+    #[arg(long)]
+    pub(super) dry_run: bool,
+    /// Replace an existing --output.
+    #[arg(long)]
+    pub(super) force: bool,
+}
+
+/// What `build` and `edit` share. Deletions come first, then copies, then the registry, each kind in the order of the arguments.
+#[derive(Debug, clap::Args)]
+pub(super) struct EditArgs {
+    /// Delete a file or a directory with all that is in it.
+    #[arg(long, value_name = "PATH")]
+    pub(super) delete: Vec<String>,
+    /// Copy a file or folder into the image. Without a target, or with one that ends in '\\', it goes into that directory (the root)
+    /// under its own name; else the target is what it becomes. 'FOLDER/=\\X' copies what is in the folder into \\X.
+    #[arg(long, value_name = "SOURCE[=TARGET]", value_parser = copy)]
+    pub(super) copy: Vec<CopyIn>,
+    /// Apply a .reg file to the image's registry.
+    #[arg(long, value_name = "FILE")]
+    pub(super) reg: Vec<PathBuf>,
+}
+
+/// Capture the volume of an image as a WIM.
+#[derive(Debug, clap::Args)]
+pub(super) struct Capture {
+    /// The image: VHD, VHDX or the bare sectors of a disk or an NTFS volume.
+    pub(super) image: PathBuf,
+    /// The WIM to make.
+    #[arg(short, long, value_name = "FILE")]
+    pub(super) output: PathBuf,
+    /// The partition. Without it the one that holds a Windows, or the only NTFS one.
+    #[arg(long, value_name = "N")]
+    pub(super) partition: Option<u32>,
+    /// The compression.
+    #[arg(long, value_name = "TYPE", default_value = "lzx")]
+    pub(super) compress: CompressArg,
+    /// The image's name in the WIM. Without it the volume's label, or the product's name.
+    #[arg(long, value_name = "TEXT")]
+    pub(super) name: Option<String>,
+    /// The image's description in the WIM.
+    #[arg(long, value_name = "TEXT")]
+    pub(super) description: Option<String>,
+    /// Leave nothing out. (Else page files, the hibernation file, the recycle bin and 'System Volume Information' are, as by DISM.)
+    #[arg(long)]
+    pub(super) all: bool,
+    /// When the WIM was made: RFC 3339 or seconds since 1970. Without it SOURCE_DATE_EPOCH, else the newest modification time in the
+    /// image.
+    #[arg(long, value_name = "TIME", value_parser = timestamp)]
+    pub(super) timestamp: Option<FileTime>,
+    /// Print what would be made, and make nothing.
+    #[arg(long)]
+    pub(super) dry_run: bool,
+    /// Replace an existing output.
+    #[arg(long)]
+    pub(super) force: bool,
+}
+
+/// A [`Compression`] as typed.
+#[derive(Debug, Clone, Copy, ValueEnum)]
+pub(super) enum CompressArg {
+    /// As it is.
+    None,
+    /// Fast.
+    #[value(alias = "fast")]
+    Xpress,
+    /// Small.
+    #[value(alias = "max", alias = "maximum")]
+    Lzx,
+}
+
+impl From<CompressArg> for Compression {
+    fn from(compression: CompressArg) -> Self {
+        match compression {
+            CompressArg::None => Self::None,
+            CompressArg::Xpress => Self::Xpress,
+            CompressArg::Lzx => Self::Lzx,
+        }
+    }
 }
 
 /// What `build` and `demo` share.
@@ -83,6 +199,27 @@ pub(super) struct DiskArgs {
     /// Do not check the disk before it gets its name.
     #[arg(long)]
     pub(super) no_verify: bool,
+    /// Replace an existing output.
+    #[arg(long)]
+    pub(super) force: bool,
+}
+
+/// Put a disk into another container: VHD, VHDX or none, growing or fixed. A differencing disk is made one of its own.
+#[derive(Debug, clap::Args)]
+pub(super) struct Convert {
+    /// The disk: VHD, VHDX (with the parents of a differencing one) or raw.
+    #[arg(value_name = "IMAGE")]
+    pub(super) image: PathBuf,
+    /// The file to make.
+    #[arg(short, long, value_name = "FILE")]
+    pub(super) output: PathBuf,
+    /// The container; without it the output's extension decides.
+    #[arg(long, value_name = "FORMAT")]
+    pub(super) format: Option<FormatArg>,
+    /// The moment to write as the disk's creation: RFC 3339 or seconds since 1970. Without it SOURCE_DATE_EPOCH, else that of the
+    /// disk, else the year 2000.
+    #[arg(long, value_name = "TIME", value_parser = timestamp)]
+    pub(super) timestamp: Option<FileTime>,
     /// Replace an existing output.
     #[arg(long)]
     pub(super) force: bool,
@@ -259,6 +396,10 @@ pub(super) enum FormatArg {
     Vhd,
     /// VHD with every sector in the file.
     VhdFixed,
+    /// VHDX that grows.
+    Vhdx,
+    /// VHDX with every sector in the file.
+    VhdxFixed,
     /// The sectors alone.
     Raw,
 }
@@ -268,6 +409,8 @@ impl From<FormatArg> for Format {
         match format {
             FormatArg::Vhd => Self::Vhd,
             FormatArg::VhdFixed => Self::VhdFixed,
+            FormatArg::Vhdx => Self::Vhdx,
+            FormatArg::VhdxFixed => Self::VhdxFixed,
             FormatArg::Raw => Self::Raw,
         }
     }
@@ -282,6 +425,10 @@ fn cluster_size(text: &str) -> Result<u32, String> {
     let bytes = size(text)?;
     let fits = bytes.is_power_of_two() && (512..=0x1_0000).contains(&bytes);
     if fits { Ok(bytes as u32) } else { Err(format!("{bytes} bytes; allowed: 512, 1K, 2K, 4K, 8K, 16K, 32K, 64K")) }
+}
+
+fn copy(text: &str) -> Result<CopyIn, String> {
+    CopyIn::parse(text).map_err(|error| error.to_string())
 }
 
 fn label(text: &str) -> Result<String, String> {

@@ -7,11 +7,13 @@ use serde::Serialize;
 
 use super::args::{self, Build, DiskArgs};
 use super::{Env, output, progress};
+use crate::base::FileTime;
 use crate::error::{Context, Error, Result};
 use crate::image::{Format, ImagePlan, Recipe, Source, Summary, host, source};
 
 pub(super) fn run(command: &Build, json: bool, env: &mut Env<'_>) -> Result<()> {
-    let recipe = recipe(&command.output, &command.disk, false, env)?;
+    let mut recipe = recipe(&command.output, &command.disk, false, env)?;
+    recipe.edits = super::edit::edits(&command.edits)?;
     let wim = source::open_wim(&command.wim, command.parts.as_deref())?;
     if command.check_integrity {
         super::info::check_integrity(&wim, env).context(|| command.wim.display())?;
@@ -25,14 +27,7 @@ pub(super) fn run(command: &Build, json: bool, env: &mut Env<'_>) -> Result<()> 
 pub(super) fn recipe(output: &Path, disk: &DiskArgs, replace: bool, env: &Env<'_>) -> Result<Recipe> {
     host::check_target(output, disk.force || replace)?;
     let format = disk.format.map_or_else(|| Format::of_path(output), |format| Ok(format.into()))?;
-    let timestamp =
-        match (&disk.timestamp, &env.source_date_epoch) {
-            (Some(time), _) => Some(*time),
-            (None, Some(text)) => Some(args::timestamp(text).map_err(|why| {
-                Error::invalid(format_args!("SOURCE_DATE_EPOCH: {why}")).found(format_args!("'{text}'"))
-            })?),
-            (None, None) => None,
-        };
+    let timestamp = timestamp(disk.timestamp, env)?;
     Ok(Recipe {
         force: disk.force || replace,
         format,
@@ -44,6 +39,13 @@ pub(super) fn recipe(output: &Path, disk: &DiskArgs, replace: bool, env: &Env<'_
         verify: !disk.no_verify,
         ..Recipe::new(output)
     })
+}
+
+/// The moment that was asked for: by the argument, else by SOURCE_DATE_EPOCH.
+pub(super) fn timestamp(asked: Option<FileTime>, env: &Env<'_>) -> Result<Option<FileTime>> {
+    let Some(text) = env.source_date_epoch.as_ref().filter(|_| asked.is_none()) else { return Ok(asked) };
+    let invalid = |why| Error::invalid(format_args!("SOURCE_DATE_EPOCH: {why}")).found(format_args!("'{text}'"));
+    args::timestamp(text).map(Some).map_err(invalid)
 }
 
 /// What a build or a dry run tells a script.
@@ -113,6 +115,9 @@ fn print(report: &Report<'_>, env: &mut Env<'_>) -> Result<()> {
             output::bytes(volume.cluster_size),
         ),
     )?;
+    for step in &report.summary.steps {
+        say("edit", step.to_string())?;
+    }
     say("boot", format!("{} boot files and a BCD store; loader {}", boot.files, boot.loader))?;
     if report.built {
         say("output", format!("{}, {} in {:.2} s", file.path, output::bytes(file.file_bytes), report.seconds))

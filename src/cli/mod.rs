@@ -3,9 +3,12 @@
 mod args;
 mod bcd;
 mod build;
+mod capture;
 mod cat;
+mod convert;
 mod demo;
 mod disk;
+mod edit;
 mod exit;
 mod extract;
 mod info;
@@ -73,6 +76,9 @@ pub fn run(args: impl IntoIterator<Item = OsString>, env: &mut Env<'_>) -> u8 {
     let json = args.json;
     let outcome = match args.command {
         Command::Build(command) => build::run(&command, json, env),
+        Command::Edit(command) => edit::run(&command, json, env),
+        Command::Capture(command) => capture::run(&command, json, env),
+        Command::Convert(command) => convert::run(&command, json, env),
         Command::Info(command) => info::run(&command, json, env),
         Command::Ls(command) => ls::run(&command, json, env),
         Command::Cat(command) => cat::run(&command, env),

@@ -5,6 +5,7 @@ pub mod fat;
 pub mod hive;
 pub mod ntfs;
 pub mod partitions;
+pub mod reg;
 pub mod vhd;
 pub mod vhdx;
 pub mod wim;

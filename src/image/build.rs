@@ -7,13 +7,15 @@ use std::ops::Range;
 use serde::Serialize;
 use uuid::Uuid;
 
+use super::disk_file::{DiskFile, Identity};
+use super::edits::Step;
 use super::host::{self, OutputFile};
 use super::seed::Seed;
 use super::{Control, Format, Recipe, Source, verify};
 use crate::base::{Disk, FileTime, Name, Slice, bytes};
 use crate::error::{Error, Kind, Result};
+use crate::format::ntfs;
 use crate::format::partitions::mbr;
-use crate::format::{ntfs, vhd};
 use crate::tree::Tree;
 use crate::windows::{Machine, Windows, boot};
 
@@ -37,13 +39,8 @@ pub struct ImagePlan<'r> {
     mbr: [u8; mbr::MBR_LEN],
     volume: ntfs::Plan,
     partition: Range<u64>,
-    container: Container,
+    file: DiskFile,
     summary: Summary,
-}
-
-enum Container {
-    Vhd(vhd::Layout, vhd::Params),
-    Raw(u64),
 }
 
 /// What a plan comes to, for people and for scripts.
@@ -59,6 +56,8 @@ pub struct Summary {
     pub volume: ntfs::Summary,
     /// What was put in place so that it boots.
     pub boot: boot::Installed,
+    /// What was changed on request, in its order.
+    pub steps: Vec<Step>,
     /// What the disk will not carry although the source has it.
     pub losses: Vec<String>,
     /// What is worth knowing, though it stops nothing.
@@ -137,6 +136,7 @@ impl<'r> ImagePlan<'r> {
         )
         .map_err(of_source)?;
         let machine = windows.machine();
+        let steps = recipe.edits.apply(windows.tree_mut(), timestamp)?;
         let tree = windows.into_tree();
 
         let options = ntfs::Options {
@@ -160,12 +160,8 @@ impl<'r> ImagePlan<'r> {
         let signature = seed.disk_signature();
         let mbr = master_boot_record(signature, &partition, disk_len)?;
         let used = used_ranges(&volume, &partition);
-        let params = vhd::Params { created: timestamp, id: seed.guid("VHD") };
-        let container = match recipe.format {
-            Format::Vhd => Container::Vhd(vhd::Layout::dynamic(disk_len, &used)?, params),
-            Format::VhdFixed => Container::Vhd(vhd::Layout::fixed(disk_len)?, params),
-            Format::Raw => Container::Raw(disk_len),
-        };
+        let identity = Identity::derived(recipe.format, &seed, timestamp, SECTOR as u32);
+        let file = DiskFile::new(identity, disk_len, &used)?;
         let volume_summary = volume.summary().clone();
         let summary = Summary {
             image: ImageSummary {
@@ -178,7 +174,7 @@ impl<'r> ImagePlan<'r> {
             output: OutputSummary {
                 path: recipe.output.display().to_string(),
                 format: recipe.format,
-                file_bytes: container.file_len(),
+                file_bytes: file.len(),
             },
             disk: DiskSummary {
                 bytes: disk_len,
@@ -195,8 +191,9 @@ impl<'r> ImagePlan<'r> {
             warnings: warnings.into_iter().chain(boot.warnings.iter().cloned()).collect(),
             volume: volume_summary,
             boot,
+            steps,
         };
-        Ok(Self { recipe, source: name, tree, mbr, volume, partition, container, summary })
+        Ok(Self { recipe, source: name, tree, mbr, volume, partition, file, summary })
     }
 
     /// What it comes to.
@@ -207,15 +204,8 @@ impl<'r> ImagePlan<'r> {
     /// Writes the file: under a temporary name, and under its own once it is complete.
     pub fn build(&self, threads: NonZeroUsize, control: &Control) -> Result<()> {
         control.expect(self.volume.summary().data_bytes);
-        let output = OutputFile::create(&self.recipe.output, self.container.file_len(), self.recipe.force, control)?;
-        match &self.container {
-            Container::Vhd(layout, params) => {
-                let writer = vhd::Writer::new(layout.clone(), *params, &output)?;
-                self.write_disk(&writer, threads, control)?;
-                writer.finish()?;
-            }
-            Container::Raw(_) => self.write_disk(&output, threads, control)?,
-        }
+        let output = OutputFile::create(&self.recipe.output, self.file.len(), self.recipe.force, control)?;
+        self.file.write(&output, |disk| self.write_disk(disk, threads, control))?;
         if self.recipe.verify {
             verify::made(&output).map_err(|error| error.context(self.recipe.output.display()))?;
         }
@@ -227,15 +217,6 @@ impl<'r> ImagePlan<'r> {
         let volume = Slice::of_disk(disk, self.partition.clone())?;
         let written = self.volume.write(&self.tree, &volume, threads, &|bytes| control.advance(bytes));
         written.map_err(|error| of_source(&self.source, error))
-    }
-}
-
-impl Container {
-    fn file_len(&self) -> u64 {
-        match self {
-            Self::Vhd(layout, _) => layout.file_len(),
-            Self::Raw(len) => *len,
-        }
     }
 }
 
@@ -270,18 +251,15 @@ fn seed_of(recipe: &Recipe, guid: Uuid, index: usize) -> Seed {
         return Seed::from_parts([&b"chosen"[..], &seed.to_le_bytes()]);
     }
     let number = |value: u64| value.to_le_bytes();
-    Seed::from_parts([
-        &b"derived"[..],
-        guid.as_bytes(),
-        &number(index as u64),
-        recipe.label.as_bytes(),
-        &number(u64::from(recipe.cluster_size)),
-        &number(recipe.size.unwrap_or(0)),
-    ])
+    let (index, cluster_size) = (number(index as u64), number(u64::from(recipe.cluster_size)));
+    let size = number(recipe.size.unwrap_or(0));
+    let edits = recipe.edits.fingerprint();
+    let parts = [&b"derived"[..], guid.as_bytes(), &index, recipe.label.as_bytes(), &cluster_size, &size];
+    Seed::from_parts(parts.into_iter().chain(edits.iter().map(Vec::as_slice)))
 }
 
 /// The latest modification in a tree: the stand-in for an image's own time where its source does not tell it.
-fn newest(tree: &Tree) -> FileTime {
+pub(super) fn newest(tree: &Tree) -> FileTime {
     tree.nodes().iter().map(|node| node.times.modified).max().unwrap_or_default()
 }
 

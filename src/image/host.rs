@@ -3,6 +3,7 @@
 use std::fs::File;
 use std::io;
 use std::path::{Path, PathBuf};
+use std::time::SystemTime;
 
 use tempfile::NamedTempFile;
 
@@ -79,6 +80,24 @@ impl InputFile {
         }
         let file = File::open(path).map_err(|e| Error::io("cannot be opened", e)).context(name)?;
         Ok(Self { file, len: metadata.len(), path: path.to_owned() })
+    }
+}
+
+/// What tells whether a file is still what it was.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Stamp {
+    /// Its length.
+    pub len: u64,
+    /// When it was last written, where the host knows.
+    pub modified: Option<SystemTime>,
+}
+
+impl InputFile {
+    /// What the file is like at this moment.
+    pub fn stamp(&self) -> Result<Stamp> {
+        let metadata = self.file.metadata().map_err(|e| Error::io("cannot be looked at", e));
+        let metadata = metadata.context(|| self.path.display())?;
+        Ok(Stamp { len: metadata.len(), modified: metadata.modified().ok() })
     }
 }
 
@@ -172,6 +191,15 @@ impl<'c> OutputFile<'c> {
         Ok(Self { file, len, target: target.to_owned(), force, guard })
     }
 
+    /// Gives the file the permissions that another one has, which it is to replace.
+    pub fn take_permissions(&self, of: &Path) -> Result<()> {
+        let permissions = std::fs::metadata(of).map(|metadata| metadata.permissions());
+        permissions
+            .and_then(|permissions| self.file.as_file().set_permissions(permissions))
+            .map_err(|e| Error::io("the output cannot be given the permissions of the file that it replaces", e))
+            .context(|| self.target.display())
+    }
+
     /// What has been written so far, to be read back through a handle of its own.
     pub fn reader(&self) -> Result<InputFile> {
         let file = self.file.as_file().try_clone();
@@ -190,6 +218,46 @@ impl<'c> OutputFile<'c> {
                 .context(&name)
         })?;
         Ok(())
+    }
+}
+
+/// An [`OutputFile`] that is written as a stream and grows as it is.
+#[derive(Debug)]
+pub struct OutputStream<'c>(OutputFile<'c>);
+
+impl<'c> OutputStream<'c> {
+    /// Starts a file that is to become `target`.
+    pub fn create(target: &Path, force: bool, control: &'c Control) -> Result<Self> {
+        OutputFile::create(target, 0, force, control).map(Self)
+    }
+
+    /// Gives the file its own name, now that it is complete.
+    pub fn keep(self) -> Result<()> {
+        self.0.keep()
+    }
+}
+
+impl io::Write for OutputStream<'_> {
+    /// An interruption is an error of no kind that callers would try again after; [`Control::check`] tells it.
+    fn write(&mut self, data: &[u8]) -> io::Result<usize> {
+        self.0.guard.0.check().map_err(io::Error::other)?;
+        self.0.file.as_file().write(data)
+    }
+
+    fn flush(&mut self) -> io::Result<()> {
+        self.0.file.as_file().flush()
+    }
+}
+
+impl io::Read for OutputStream<'_> {
+    fn read(&mut self, buf: &mut [u8]) -> io::Result<usize> {
+        self.0.file.as_file().read(buf)
+    }
+}
+
+impl io::Seek for OutputStream<'_> {
+    fn seek(&mut self, to: io::SeekFrom) -> io::Result<u64> {
+        self.0.file.as_file().seek(to)
     }
 }
 

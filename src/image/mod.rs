@@ -5,12 +5,18 @@
 
 pub mod boot_store;
 pub mod build;
+pub mod capture;
 pub mod chain;
 pub mod content;
 mod control;
+pub mod convert;
 pub mod demo;
+mod disk_file;
+pub mod edit;
+pub mod edits;
 pub mod extract;
 pub mod host;
+pub mod host_files;
 pub mod lookup;
 pub mod opened;
 mod recipe;

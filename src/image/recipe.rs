@@ -4,6 +4,7 @@ use std::path::{Path, PathBuf};
 
 use serde::Serialize;
 
+use super::edits::Edits;
 use crate::base::FileTime;
 use crate::error::{Error, Result};
 
@@ -15,6 +16,10 @@ pub enum Format {
     Vhd,
     /// A VHD that has every sector in the file.
     VhdFixed,
+    /// A VHDX that grows.
+    Vhdx,
+    /// A VHDX that has every sector in the file.
+    VhdxFixed,
     /// The sectors alone.
     Raw,
 }
@@ -25,10 +30,11 @@ impl Format {
         let extension = path.extension().unwrap_or_default().to_string_lossy().to_ascii_lowercase();
         match extension.as_str() {
             "vhd" => Ok(Self::Vhd),
+            "vhdx" => Ok(Self::Vhdx),
             "img" | "raw" => Ok(Self::Raw),
             _ => Err(Error::invalid("the output's extension names no format that can be written")
                 .found(format_args!("'{extension}'"))
-                .allowed("vhd, img, raw")
+                .allowed("vhd, vhdx, img, raw")
                 .hint("rename the output, or say --format")
                 .context(path.display())),
         }
@@ -56,6 +62,8 @@ pub struct Recipe {
     pub timestamp: Option<FileTime>,
     /// Whether the disk is checked before it gets its name.
     pub verify: bool,
+    /// What is to be changed about the image's files, once its boot files are in place.
+    pub edits: Edits,
 }
 
 impl Recipe {
@@ -71,6 +79,7 @@ impl Recipe {
             seed: None,
             timestamp: None,
             verify: true,
+            edits: Edits::default(),
         }
     }
 }
@@ -83,10 +92,11 @@ mod tests {
     fn extensions_name_formats() {
         assert_eq!(Format::of_path(Path::new("a.VHD")).unwrap(), Format::Vhd);
         assert_eq!(Format::of_path(Path::new("a.img")).unwrap(), Format::Raw);
-        let error = Format::of_path(Path::new("a.vhdx")).unwrap_err().to_string();
+        assert_eq!(Format::of_path(Path::new("a.vhdx")).unwrap(), Format::Vhdx);
+        let error = Format::of_path(Path::new("a.vmdk")).unwrap_err().to_string();
         assert_eq!(
             error,
-            "a.vhdx: the output's extension names no format that can be written: found 'vhdx', allowed: vhd, img, raw"
+            "a.vmdk: the output's extension names no format that can be written: found 'vmdk', allowed: vhd, vhdx, img, raw"
         );
         assert!(Format::of_path(Path::new("a")).is_err());
     }

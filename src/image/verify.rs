@@ -12,7 +12,7 @@ use crate::error::{Error, Kind, Result};
 use crate::format::vhd::Vhd;
 use crate::format::vhdx::Vhdx;
 use crate::verify::image::{self, Looked};
-use crate::verify::{Finding, Findings, Level, Rule};
+use crate::verify::{Finding, Findings, Level, Rule, container};
 
 /// Findings that an error names in words; the rest is counted.
 const NAMED: usize = 5;
@@ -32,13 +32,25 @@ pub struct Report {
 /// # Errors
 /// Only if the file cannot be read at all, or has no such partition: what is wrong with it is a finding.
 pub fn file(path: &Path, partition: Option<u32>) -> Result<Report> {
-    InputFile::open(path)?; // whether there is a file at all
+    let file = InputFile::open(path)?;
     let mut report = Report::default();
     let disk = match Opened::open(path) {
-        Ok(opened) => opened.disk,
-        Err(error) if matches!(error.kind(), Kind::Io) => return Err(error),
+        Ok(opened) => {
+            let layers: Vec<_> = opened
+                .layers
+                .iter()
+                .map(|layer| container::Layer { name: layer.path.display().to_string(), file: &layer.file })
+                .collect();
+            container::check(&layers, &mut report.findings);
+            opened.disk
+        }
+        Err(error) if error.kind() == Kind::Io => return Err(error),
         Err(error) => {
-            report.findings.add(Finding::new(Rule::Unreadable, error).allowed("an image that can be read"));
+            let alone = container::Layer { name: path.display().to_string(), file: &file };
+            container::check(&[alone], &mut report.findings);
+            if report.findings.count(Level::Error) == 0 {
+                report.findings.add(Finding::new(Rule::Unreadable, error).allowed("an image that can be read"));
+            }
             return Ok(report);
         }
     };
@@ -54,7 +66,25 @@ pub fn file(path: &Path, partition: Option<u32>) -> Result<Report> {
 
 /// Checks what was written, before it gets its name; an error-level finding is an error.
 pub fn made(output: &OutputFile<'_>) -> Result<()> {
+    refuse(&findings_of_output(output)?, &Findings::default())
+}
+
+/// The same for what was made of another disk: what is wrong with that one already is no fault of the change. A rule of which there are
+/// more errors than before is.
+pub fn changed(output: &OutputFile<'_>, before: &Arc<dyn ReadAt>) -> Result<()> {
+    let after = findings_of_output(output)?;
+    let mut earlier = Findings::default();
+    if after.count(Level::Error) > 0 {
+        image::check(before, None, &mut earlier);
+    }
+    refuse(&after, &earlier)
+}
+
+/// What is wrong with a file that is being made, and with the disk in it.
+fn findings_of_output(output: &OutputFile<'_>) -> Result<Findings> {
     let file: Arc<dyn ReadAt> = Arc::new(output.reader()?);
+    let mut findings = Findings::default();
+    container::check(&[container::Layer { name: "the output".into(), file: &file }], &mut findings);
     let disk: Arc<dyn ReadAt> = if Vhdx::is_vhdx(&file) {
         Arc::new(Vhdx::open(file)?)
     } else if Vhd::is_vhd(&file) {
@@ -62,15 +92,23 @@ pub fn made(output: &OutputFile<'_>) -> Result<()> {
     } else {
         file
     };
-    let mut findings = Findings::default();
     image::check(&disk, None, &mut findings);
-    let errors = findings.count(Level::Error);
-    if errors == 0 {
+    Ok(findings)
+}
+
+/// Fails for errors of rules of which there were fewer `before`, and names them.
+fn refuse(findings: &Findings, before: &Findings) -> Result<()> {
+    let errors = |findings: &Findings, rule: Rule| {
+        findings.kept().iter().filter(|finding| finding.level == Level::Error && finding.rule == rule).count()
+    };
+    let more = |finding: &&Finding| errors(findings, finding.rule) > errors(before, finding.rule);
+    let new: Vec<&Finding> =
+        findings.kept().iter().filter(|finding| finding.level == Level::Error).filter(more).collect();
+    if new.is_empty() {
         return Ok(());
     }
-    let of_errors = findings.kept().iter().filter(|finding| finding.level == Level::Error);
-    let named: Vec<String> = of_errors.take(NAMED).map(ToString::to_string).collect();
-    let more = match errors - named.len() {
+    let named: Vec<String> = new.iter().take(NAMED).map(ToString::to_string).collect();
+    let more = match new.len() - named.len() {
         0 => String::new(),
         more => format!("\nand {more} more"),
     };

@@ -2,6 +2,7 @@
 
 mod about;
 pub mod boot;
+pub mod regedit;
 pub mod registry;
 
 pub use about::About;
@@ -116,6 +117,11 @@ impl Windows {
     /// The files.
     pub fn tree(&self) -> &Tree {
         &self.tree
+    }
+
+    /// The files, to be changed.
+    pub fn tree_mut(&mut self) -> &mut Tree {
+        &mut self.tree
     }
 
     /// The files, done with.

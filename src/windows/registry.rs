@@ -24,7 +24,7 @@ use crate::tree::Tree;
 pub const CONFIG: &str = r"\Windows\System32\config";
 
 /// The flag of a key that is a symbolic link.
-const KEY_SYM_LINK: u16 = 0x10;
+pub(super) const KEY_SYM_LINK: u16 = 0x10;
 /// Links that lead on to links.
 const LINKS_FOLLOWED: usize = 8;
 
@@ -167,7 +167,7 @@ fn no_such_key(hive: &Hive, parent: KeyId, part: &str) -> Error {
 }
 
 /// The hive that a path leads into: the key under which Windows shows it, its file, and the rest of the path.
-fn locate(tree: &Tree, path: &str) -> Result<(String, String, Vec<String>)> {
+pub(super) fn locate(tree: &Tree, path: &str) -> Result<(String, String, Vec<String>)> {
     let mut names = parts(path).map(str::to_owned).collect::<Vec<_>>().into_iter().peekable();
     // As regedit's address bar has it, and as links do.
     names.next_if(|name| name.eq_ignore_ascii_case("Computer"));

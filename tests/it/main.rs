@@ -4,6 +4,7 @@
 mod bcd;
 mod boot;
 mod corruptions;
+mod convert;
 mod demo;
 mod faults;
 mod flips;
@@ -15,6 +16,7 @@ mod ntfs_tools;
 mod spine;
 mod support;
 mod trouble;
+mod verify;
 mod verify_clean;
 mod vhd;
 mod vhdx;

@@ -3,6 +3,7 @@
 
 mod bench;
 mod boot;
+mod docs;
 mod shell;
 mod test;
 mod tidy;
@@ -32,6 +33,12 @@ enum Task {
         #[arg(long)]
         check: bool,
     },
+    /// Write the pages of docs/ that are made from the code.
+    Docs {
+        /// Only check that they are what the code gives.
+        #[arg(long)]
+        check: bool,
+    },
     /// Measure the release build against mkntfs and wimlib.
     Bench(bench::Args),
     /// Run a part of the way alone, for the benchmark.
@@ -47,6 +54,7 @@ fn main() -> ExitCode {
         Task::Test(args) => test::run(&args),
         Task::Tidy => tidy::run(),
         Task::Boot { check } => boot::run(check).map_err(Into::into),
+        Task::Docs { check } => docs::run(check),
         Task::Bench(args) => bench::run(&args),
         Task::BenchPart { part } => bench::parts::run(&part),
     };

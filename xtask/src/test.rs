@@ -3,7 +3,7 @@
 use std::time::{Duration, Instant};
 
 use crate::shell::{self, Failure, Result, cargo};
-use crate::{boot, tidy, tools};
+use crate::{boot, docs, tidy, tools};
 
 /// Arguments of `cargo xtask test`.
 #[derive(Debug, clap::Args)]
@@ -32,6 +32,7 @@ pub(crate) fn run(args: &Args) -> Result<()> {
             Ok(())
         }
     })?;
+    steps.run("made pages", || docs::run(true))?;
     steps.run("unit tests", || shell::run(cargo().args(["test", "--quiet", "--workspace", "--lib", "--bins"])))?;
     steps.run("documentation tests", || shell::run(cargo().args(["test", "--quiet", "--workspace", "--doc"])))?;
     steps.run("integration tests", || {

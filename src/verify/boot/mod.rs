@@ -115,3 +115,6 @@ fn machine_of(tree: &Tree) -> Option<Machine> {
     ];
     PROGRAMS.iter().find_map(|path| Machine::of_pe(&tree.read_file(path).ok()??).ok())
 }
+
+#[cfg(test)]
+mod tests;

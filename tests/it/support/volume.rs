@@ -40,7 +40,8 @@ impl<'a> Volume<'a> {
         volume
     }
 
-    fn path(&self) -> PathBuf {
+    /// The file.
+    pub(crate) fn path(&self) -> PathBuf {
         self.folder.path().join("volume")
     }
 

@@ -7,7 +7,7 @@ use std::path::Path;
 use crate::shell::Result;
 
 /// What belongs to the project: the rest of the folder is the user's.
-const FOLDERS: [&str; 7] = [".cargo", ".ci", "drivers", "src", "templates", "tests", "xtask"];
+const FOLDERS: [&str; 8] = [".cargo", ".ci", "docs", "drivers", "src", "templates", "tests", "xtask"];
 
 /// Folders inside them that programs make.
 const MADE: [&str; 4] = ["artifacts", "corpus", "coverage", "target"];

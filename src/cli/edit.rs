@@ -1,0 +1,86 @@
+//! `nanovhd edit`.
+
+use std::time::Instant;
+
+use serde::Serialize;
+
+use super::args::{Edit, EditArgs};
+use super::{Env, build, output, progress};
+use crate::error::Result;
+use crate::image::edit::{EditPlan, Request, Summary};
+use crate::image::edits::{Edits, RegFile};
+
+pub(super) fn run(command: &Edit, json: bool, env: &mut Env<'_>) -> Result<()> {
+    let start = Instant::now();
+    let request = Request {
+        image: command.image.clone(),
+        output: command.output.clone(),
+        force: command.force,
+        partition: command.partition,
+        edits: edits(&command.edits)?,
+        label: command.label.clone(),
+        timestamp: build::timestamp(command.timestamp, env)?,
+        accept_dirty: command.accept_dirty,
+        verify: !command.no_verify,
+    };
+    let plan = EditPlan::new(&request)?;
+    let summary = plan.summary().clone();
+    // Before anything is written: what is lost is lost for good once the old image is replaced.
+    for (what, texts) in [("warning", &summary.warnings), ("lost", &summary.losses)] {
+        for text in texts {
+            output::line(env.stderr, format_args!("{what}: {text}"))?;
+        }
+    }
+    if !command.dry_run {
+        let (threads, control) = (env.threads, &env.control);
+        progress::with_bar("Writing", env, || plan.run(threads, control))?;
+    }
+    let report = Report { written: !command.dry_run, seconds: start.elapsed().as_secs_f64(), summary: &summary };
+    if json { output::json(env, &report) } else { print(&report, env) }
+}
+
+/// The edits that the arguments ask for, with the `.reg` files read.
+pub(super) fn edits(args: &EditArgs) -> Result<Edits> {
+    let registry = args.reg.iter().map(|path| RegFile::open(path)).collect::<Result<_>>()?;
+    Ok(Edits { delete: args.delete.clone(), copy: args.copy.clone(), registry })
+}
+
+/// What an edit or a dry run tells a script.
+#[derive(Debug, Serialize)]
+struct Report<'s> {
+    written: bool,
+    seconds: f64,
+    #[serde(flatten)]
+    summary: &'s Summary,
+}
+
+fn print(report: &Report<'_>, env: &mut Env<'_>) -> Result<()> {
+    let Summary { image, output: target, partition, steps, volume, file_bytes, in_place, .. } = report.summary;
+    let mut say = |name: &str, text: String| output::line(env.stdout, format_args!("{name:<10} {text}"));
+    say("image", format!("{image}, partition {partition}"))?;
+    for step in steps {
+        say("edit", step.to_string())?;
+    }
+    if steps.is_empty() {
+        say("edit", "nothing: the volume is laid out afresh".into())?;
+    }
+    say(
+        "volume",
+        format!(
+            "{} files, {} directories, {} of data, {} free",
+            volume.files,
+            volume.directories,
+            output::bytes(volume.data_bytes),
+            output::bytes(volume.free_bytes)
+        ),
+    )?;
+    let size = output::bytes(*file_bytes);
+    say(
+        "output",
+        match (report.written, in_place) {
+            (false, _) => format!("{target}, {size}: not written (dry run)"),
+            (true, true) => format!("{target}, {size}, replaced in {:.2} s", report.seconds),
+            (true, false) => format!("{target}, {size} in {:.2} s", report.seconds),
+        },
+    )
+}

@@ -1,0 +1,521 @@
+//! What a user wants changed about the files of an image: the same for `build` and `edit`.
+//!
+//! Edits are made in one order, whatever the order of the arguments: deletions, then copies, then the registry, each kind in the
+//! order in which it was asked for. So a file can be deleted and put there afresh, and a hive that was copied is the one that a
+//! `.reg` file changes.
+//!
+//! # What a copy is like
+//!
+//! | | a new file or directory | a file that was there |
+//! |---|---|---|
+//! | times | the timestamp of the recipe, all four: those of the host differ from checkout to checkout | modified, changed and read: the timestamp; made: kept |
+//! | security descriptor | what its directory gives to new files ([`base::inherit`](crate::base::inherit)) | kept |
+//! | attributes | ARCHIVE for files; what directories hand down (compressed, not indexed) | kept, and ARCHIVE |
+//! | short name | none | kept |
+//! | named streams, extended attributes | none | gone, as with Windows' `copy` |
+//! | object id, other hard links | none | kept: all names show the new contents, as in Windows |
+//!
+//! A directory that was there is kept as it is and added to. The times of directories in which something comes or goes stay, so
+//! that a comparison shows what was asked for and nothing else. Names are compared as Windows does, without regard to case.
+//!
+//! Nothing is written through reparse points (junctions, symbolic links): where they lead is known to the running system only.
+
+use std::collections::HashMap;
+use std::fmt;
+use std::fs;
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+
+use serde::Serialize;
+
+use super::host::InputFile;
+use super::host_files::HostFiles;
+use crate::base::name::windows_fault;
+use crate::base::{FileTime, Name, ReadAt, inherit, upcase};
+use crate::error::{Context, Error, Kind, Result};
+use crate::format::reg;
+use crate::tree::{BlobId, Content, Link, Node, NodeId, StoreId, Stream, Times, Tree, attributes};
+use crate::windows::regedit;
+
+/// The deepest folder of the host that is copied.
+const MAX_DEPTH: usize = 256;
+
+/// All that is to be changed.
+#[derive(Debug, Clone, Default)]
+pub struct Edits {
+    /// Paths of files and directories to delete.
+    pub delete: Vec<String>,
+    /// Files and folders to put in.
+    pub copy: Vec<CopyIn>,
+    /// Changes of the registry.
+    pub registry: Vec<RegFile>,
+}
+
+/// A file or folder of the host and where it goes.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct CopyIn {
+    source: PathBuf,
+    /// Whether it is not the folder but what is in it.
+    contents: bool,
+    /// The names of the target's path.
+    target: Vec<String>,
+    /// Whether the target is a directory that the source goes into under its own name.
+    into: bool,
+}
+
+/// A `.reg` file, read.
+#[derive(Debug, Clone)]
+pub struct RegFile {
+    path: PathBuf,
+    bytes: Vec<u8>,
+    sections: Vec<reg::Section>,
+}
+
+/// What was done to a tree: one for each edit.
+#[derive(Debug, Clone, Serialize)]
+#[serde(rename_all = "snake_case", tag = "edit")]
+pub enum Step {
+    /// A path was deleted.
+    Deleted {
+        /// The path.
+        path: String,
+        /// How many names went, those below included.
+        names: u64,
+    },
+    /// Something was copied.
+    Copied {
+        /// Where from.
+        source: String,
+        /// Where to.
+        target: String,
+        /// Files.
+        files: u64,
+        /// Directories made.
+        directories: u64,
+        /// Bytes.
+        bytes: u64,
+        /// Files of the image whose contents were replaced.
+        replaced: u64,
+        /// How many further names replaced files have, which show the new contents too.
+        other_names: u64,
+    },
+    /// A `.reg` file was applied.
+    Registry {
+        /// The file.
+        source: String,
+        /// The hives that it changed.
+        hives: Vec<regedit::Changed>,
+    },
+    /// The volume was given another label.
+    Labelled {
+        /// The old one.
+        from: String,
+        /// The new one.
+        to: String,
+    },
+}
+
+impl fmt::Display for Step {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let plural = |count: u64, one: &str, many: &str| format!("{count} {}", if count == 1 { one } else { many });
+        match self {
+            Self::Deleted { path, names: 1 } => write!(f, "delete {path}"),
+            Self::Deleted { path, names } => {
+                write!(f, "delete {path} and the {} in it", plural(names - 1, "name", "names"))
+            }
+            Self::Copied { source, target, files, directories, bytes, replaced, other_names } => {
+                let files = plural(*files, "file", "files");
+                write!(f, "copy {source} to {target}: {files}, {bytes} bytes")?;
+                if *directories > 0 {
+                    write!(f, ", {}", plural(*directories, "new directory", "new directories"))?;
+                }
+                if *replaced > 0 {
+                    write!(f, ", {replaced} replaced")?;
+                }
+                if *other_names > 0 {
+                    write!(
+                        f,
+                        " (which changes {} of hard links too)",
+                        plural(*other_names, "other name", "other names")
+                    )?;
+                }
+                Ok(())
+            }
+            Self::Registry { source, hives } if hives.is_empty() => write!(f, "registry {source}: all is so already"),
+            Self::Registry { source, hives } => {
+                write!(f, "registry {source}:")?;
+                for hive in hives {
+                    write!(
+                        f,
+                        " {} (keys +{} -{}, values +{} -{})",
+                        hive.hive, hive.keys_made, hive.keys_deleted, hive.values_set, hive.values_deleted
+                    )?;
+                }
+                Ok(())
+            }
+            Self::Labelled { from, to } => write!(f, "label {from:?} to {to:?}"),
+        }
+    }
+}
+
+impl CopyIn {
+    /// A copy as it is typed: `SOURCE` or `SOURCE=TARGET`, parted at the last `=`.
+    ///
+    /// Without a target, or with one that ends in a separator, the source goes into that directory (without: the root) under its
+    /// own name; else the target is what the source becomes. A file whose target is a directory that exists goes into it. A
+    /// source that ends in a separator is what is in that folder.
+    pub fn parse(text: &str) -> Result<Self> {
+        let (source, target) = text.rsplit_once('=').unwrap_or((text, "\\"));
+        if source.is_empty() {
+            return Err(Error::invalid("a copy without a source")
+                .found(format_args!("{text:?}"))
+                .allowed("SOURCE or SOURCE=TARGET"));
+        }
+        let target = if target.is_empty() { "\\" } else { target };
+        let contents = source.ends_with(std::path::is_separator);
+        let into = target.ends_with(['\\', '/']) && !contents;
+        Ok(Self { source: source.into(), contents, target: names_of(target)?, into })
+    }
+}
+
+impl RegFile {
+    /// Reads a file of the host.
+    pub fn open(path: &Path) -> Result<Self> {
+        let file = InputFile::open(path)?;
+        let len = usize::try_from(file.len()).ok().filter(|len| *len <= reg::MAX_FILE);
+        let len = len.ok_or_else(|| {
+            Error::unsupported("size of a .reg file").found(file.len()).allowed(reg::MAX_FILE).context(path.display())
+        })?;
+        let mut bytes = vec![0; len];
+        file.read_at(0, &mut bytes)?;
+        let sections = reg::parse(&bytes).context(|| path.display())?;
+        Ok(Self { path: path.to_owned(), bytes, sections })
+    }
+}
+
+impl Edits {
+    /// Whether nothing is to be done.
+    pub fn is_empty(&self) -> bool {
+        self.delete.is_empty() && self.copy.is_empty() && self.registry.is_empty()
+    }
+
+    /// What tells these edits from others, apart from the contents of files, which have not been read: part of a disk's identity.
+    pub fn fingerprint(&self) -> Vec<Vec<u8>> {
+        let deletions = self.delete.iter().map(|path| [b"delete ", path.as_bytes()].concat());
+        let copies = self.copy.iter().map(|copy| {
+            let name = copy.source.file_name().unwrap_or_default().to_string_lossy();
+            format!("copy {name} {} {} {}", copy.contents, copy.into, copy.target.join("\\")).into_bytes()
+        });
+        let registry = self.registry.iter().map(|file| [b"registry ", file.bytes.as_slice()].concat());
+        deletions.chain(copies).chain(registry).collect()
+    }
+
+    /// Makes all edits in the tree; what is made is made at `now`. Nothing of the host's files is read yet but their names and lengths.
+    pub fn apply(&self, tree: &mut Tree, now: FileTime) -> Result<Vec<Step>> {
+        let mut steps = Vec::new();
+        for path in &self.delete {
+            steps.push(delete(tree, path)?);
+        }
+        if !self.copy.is_empty() {
+            let mut copier = Copier::new(tree, now);
+            for copy in &self.copy {
+                steps.push(copier.copy(copy).context(|| copy.source.display())?);
+            }
+            copier.finish();
+        }
+        for file in &self.registry {
+            let hives = regedit::apply(tree, &file.sections, now).context(|| file.path.display())?;
+            steps.push(Step::Registry { source: file.path.display().to_string(), hives });
+        }
+        Ok(steps)
+    }
+}
+
+/// The names of a path in the image, with or without `C:`, each one that Windows can have.
+fn names_of(path: &str) -> Result<Vec<String>> {
+    let below = path.get(..2).filter(|drive| drive.eq_ignore_ascii_case("C:")).map_or(path, |_| &path[2..]);
+    let names = below.split(['\\', '/']).filter(|name| !name.is_empty());
+    names.map(|name| check_name(name).map(|()| name.to_owned())).collect::<Result<_>>().context(|| path)
+}
+
+fn check_name(name: &str) -> Result<()> {
+    windows_fault(name).map_or(Ok(()), |why| {
+        Err(Error::invalid("not a name that Windows takes").found(format_args!("{name:?}")).allowed(why))
+    })
+}
+
+fn units(name: &str) -> Vec<u16> {
+    name.encode_utf16().collect()
+}
+
+fn joined(names: &[String]) -> String {
+    format!("\\{}", names.join("\\"))
+}
+
+fn delete(tree: &mut Tree, path: &str) -> Result<Step> {
+    let parts: Vec<&str> =
+        path.split(['\\', '/']).filter(|part| !part.is_empty() && !part.eq_ignore_ascii_case("C:")).collect();
+    let [folders @ .., name] = parts.as_slice() else {
+        return Err(Error::invalid("the root directory cannot be deleted"));
+    };
+    let missing = |what: &str| Error::invalid(format_args!("cannot delete {path}: there is no {what}"));
+    let mut directory = tree.root();
+    for (depth, folder) in folders.iter().enumerate() {
+        let found = tree.child(directory, &units(folder)).map(|link| link.node);
+        directory = found
+            .filter(|node| tree.node(*node).is_directory())
+            .ok_or_else(|| missing(&format!("\\{}", parts[..=depth].join("\\"))))?;
+    }
+    let link = tree.child(directory, &units(name)).ok_or_else(|| missing(&format!("\\{}", parts.join("\\"))))?;
+    let name = link.name.clone();
+    let names = tree.remove_tree(directory, name.units())?;
+    Ok(Step::Deleted { path: format!("\\{}", parts.join("\\")), names })
+}
+
+/// Puts files of the host into a tree.
+struct Copier<'t> {
+    tree: &'t mut Tree,
+    files: HostFiles,
+    /// Contents that wait for the store's id: the store joins the tree when it has all its files.
+    waiting: HashMap<NodeId, (BlobId, u64)>,
+    now: FileTime,
+    tally: Tally,
+}
+
+#[derive(Default)]
+struct Tally {
+    files: u64,
+    directories: u64,
+    bytes: u64,
+    replaced: u64,
+    other_names: u64,
+}
+
+impl<'t> Copier<'t> {
+    fn new(tree: &'t mut Tree, now: FileTime) -> Self {
+        Self { tree, files: HostFiles::default(), waiting: HashMap::new(), now, tally: Tally::default() }
+    }
+
+    fn copy(&mut self, copy: &CopyIn) -> Result<Step> {
+        let is_folder = fs::metadata(&copy.source).map_err(|e| Error::io("cannot be opened", e))?.is_dir();
+        if copy.contents && !is_folder {
+            return Err(Error::invalid("not a folder, although it ends in a separator"));
+        }
+        let mut target = copy.target.clone();
+        let is_taken =
+            |target: &[String]| self.tree.find(&joined(target)).is_some_and(|node| self.tree.node(node).is_directory());
+        if copy.into || (!is_folder && is_taken(&target)) {
+            target.push(own_name(&copy.source)?);
+        }
+        self.tally = Tally::default();
+        match target.split_last() {
+            _ if is_folder => {
+                let directory = self.directories(&target)?;
+                self.folder(&copy.source, directory, &mut Vec::new())?;
+            }
+            Some((name, folders)) => {
+                let directory = self.directories(folders)?;
+                self.file(&copy.source, directory, name)?;
+            }
+            None => return Err(Error::invalid("a file that is to become the root directory")),
+        }
+        let Tally { files, directories, bytes, replaced, other_names } = self.tally;
+        Ok(Step::Copied {
+            source: copy.source.display().to_string(),
+            target: joined(&target),
+            files,
+            directories,
+            bytes,
+            replaced,
+            other_names,
+        })
+    }
+
+    /// The directory at a path, made where it is not there.
+    fn directories(&mut self, names: &[String]) -> Result<NodeId> {
+        names.iter().try_fold(self.tree.root(), |parent, name| match self.existing_directory(parent, name)? {
+            Some(directory) => Ok(directory),
+            None => {
+                let node = self.new_directory(parent)?;
+                self.tree.add_link(parent, Link { name: name.as_str().into(), short: None, node })?;
+                Ok(node)
+            }
+        })
+    }
+
+    fn existing_directory(&self, parent: NodeId, name: &str) -> Result<Option<NodeId>> {
+        let Some(link) = self.tree.child(parent, &units(name)) else { return Ok(None) };
+        let node = self.tree.node(link.node);
+        if !node.is_directory() {
+            return Err(Error::invalid("a file stands where a directory must be").found(&link.name));
+        }
+        refuse_reparse(node, &link.name)?;
+        Ok(Some(link.node))
+    }
+
+    fn new_directory(&mut self, parent: NodeId) -> Result<NodeId> {
+        self.tally.directories += 1;
+        let node = Node::directory(self.handed_down(parent), Times::all(self.now));
+        self.add(parent, node)
+    }
+
+    /// Attributes that new files take over from their directory.
+    fn handed_down(&self, parent: NodeId) -> u32 {
+        self.tree.node(parent).attributes & (attributes::COMPRESSED | attributes::NOT_CONTENT_INDEXED)
+    }
+
+    /// Adds a node with the descriptor that its directory gives to new ones.
+    fn add(&mut self, parent: NodeId, mut node: Node) -> Result<NodeId> {
+        let parent = self.tree.node(parent).descriptor.map(|id| Arc::clone(&self.tree.descriptors()[id.index()]));
+        let made = parent.and_then(|parent| inherit::inherit(&parent, node.is_directory()));
+        node.descriptor = made.map(|bytes| self.tree.add_descriptor(&bytes));
+        self.tree.add_node(node)
+    }
+
+    /// What is in a folder of the host, into a directory. `above` are the folders on the way, by which a loop of links is noticed.
+    fn folder(&mut self, source: &Path, directory: NodeId, above: &mut Vec<PathBuf>) -> Result<()> {
+        let itself =
+            source.canonicalize().map_err(|e| Error::io("cannot be opened", e)).context(|| source.display())?;
+        if above.contains(&itself) || above.len() >= MAX_DEPTH {
+            return Err(Error::invalid("a folder that contains itself through a link, or too deep a one")
+                .context(source.display()));
+        }
+        above.push(itself);
+        let fresh = self.tree.node(directory).children().is_empty();
+        let mut links = Vec::new();
+        for (name, path) in listing(source)? {
+            let is_folder =
+                fs::metadata(&path).map_err(|e| Error::io("cannot be opened", e)).context(|| path.display())?.is_dir();
+            let name = name.as_str();
+            match (is_folder, fresh) {
+                (true, true) => {
+                    let node = self.new_directory(directory)?;
+                    links.push(Link { name: name.into(), short: None, node });
+                    self.folder(&path, node, above)?;
+                }
+                (false, true) => {
+                    let node = self.new_file(&path, directory)?;
+                    links.push(Link { name: name.into(), short: None, node });
+                }
+                (true, false) => {
+                    let known = self.existing_directory(directory, name).context(|| path.display())?;
+                    let node = match known {
+                        Some(node) => node,
+                        None => {
+                            let node = self.new_directory(directory)?;
+                            self.tree.add_link(directory, Link { name: name.into(), short: None, node })?;
+                            node
+                        }
+                    };
+                    self.folder(&path, node, above)?;
+                }
+                (false, false) => self.file(&path, directory, name).context(|| path.display())?,
+            }
+        }
+        if fresh {
+            self.tree.set_children(directory, links)?; // at once: one by one takes quadratic time
+        }
+        above.pop();
+        Ok(())
+    }
+
+    fn file(&mut self, source: &Path, directory: NodeId, name: &str) -> Result<()> {
+        match self.tree.child(directory, &units(name)).cloned() {
+            Some(link) => self.replace(source, &link),
+            None => {
+                let node = self.new_file(source, directory)?;
+                self.tree.add_link(directory, Link { name: name.into(), short: None, node })
+            }
+        }
+    }
+
+    fn new_file(&mut self, source: &Path, directory: NodeId) -> Result<NodeId> {
+        let attributes = attributes::ARCHIVE | self.handed_down(directory);
+        let node = self.add(directory, Node::file(attributes, Times::all(self.now), Content::empty()))?;
+        self.fill(node, source)?;
+        Ok(node)
+    }
+
+    fn replace(&mut self, source: &Path, link: &Link) -> Result<()> {
+        let node = self.tree.node_mut(link.node);
+        if node.is_directory() {
+            return Err(Error::invalid("a directory stands where a file must go").found(&link.name));
+        }
+        refuse_reparse(node, &link.name)?;
+        node.streams = vec![Stream { name: Name::default(), content: Content::empty(), sparse: false }];
+        node.extended.clear();
+        node.attributes = node.attributes & !attributes::SPARSE | attributes::ARCHIVE;
+        node.times = Times { created: node.times.created, ..Times::all(self.now) };
+        self.tally.replaced += 1;
+        self.tally.other_names += u64::from(node.links().saturating_sub(1));
+        self.fill(link.node, source)
+    }
+
+    fn fill(&mut self, node: NodeId, source: &Path) -> Result<()> {
+        let (blob, len) = self.files.add(source)?;
+        self.tally.files += 1;
+        self.tally.bytes = self.tally.bytes.saturating_add(len);
+        match len {
+            0 => self.waiting.remove(&node), // of an earlier copy to the same place
+            _ => self.waiting.insert(node, (blob, len)),
+        };
+        Ok(())
+    }
+
+    /// Makes the store known to the tree, and what it holds the contents of the nodes.
+    fn finish(self) {
+        let store: StoreId = self.tree.add_store(Arc::new(self.files));
+        for (node, (blob, len)) in self.waiting {
+            let streams = &mut self.tree.node_mut(node).streams;
+            streams.iter_mut().for_each(|stream| stream.content = Content::Blob { store, blob, len });
+        }
+    }
+}
+
+fn refuse_reparse(node: &Node, name: &Name) -> Result<()> {
+    if node.reparse.is_none() {
+        return Ok(());
+    }
+    Err(Error::invalid("a junction or link of the image is in the way")
+        .found(name)
+        .hint("name the path that it leads to, or delete it first"))
+}
+
+/// The last name of a source's path, as a name of the image.
+fn own_name(source: &Path) -> Result<String> {
+    let name = source.canonicalize().ok().and_then(|path| path.file_name().map(|name| name.to_owned()));
+    // What was typed wins where it has a name: a link is copied under the link's.
+    let name = source.file_name().map(|name| name.to_owned()).or(name);
+    let name =
+        name.ok_or_else(|| Error::invalid("a source without a name").hint("say what it is to become: SOURCE=TARGET"))?;
+    text_of(&name)
+}
+
+fn text_of(name: &std::ffi::OsStr) -> Result<String> {
+    let text =
+        name.to_str().ok_or_else(|| Error::invalid("a file name that is no text").found(format_args!("{name:?}")))?;
+    check_name(text)?;
+    Ok(text.to_owned())
+}
+
+/// What is in a folder, sorted by name, so that every host gives the same order. Names that are one to Windows are refused.
+fn listing(folder: &Path) -> Result<Vec<(String, PathBuf)>> {
+    let failed = |e| Error::new(Kind::Io, format_args!("the folder cannot be listed: {e}")).context(folder.display());
+    let mut found = Vec::new();
+    for entry in fs::read_dir(folder).map_err(failed)? {
+        let entry = entry.map_err(failed)?;
+        found.push((text_of(&entry.file_name()).context(|| folder.display())?, entry.path()));
+    }
+    let mut keyed: Vec<(Vec<u16>, (String, PathBuf))> =
+        found.into_iter().map(|entry| (units(&entry.0), entry)).collect();
+    keyed.sort_by(|a, b| upcase::compare(&a.0, &b.0));
+    if let Some(pair) = keyed.windows(2).find(|pair| upcase::same(&pair[0].0, &pair[1].0)) {
+        return Err(Error::invalid("two names that are one to Windows")
+            .found(format_args!("{:?} and {:?}", pair[0].1.0, pair[1].1.0))
+            .context(folder.display()));
+    }
+    Ok(keyed.into_iter().map(|(_, entry)| entry).collect())
+}
+
+#[cfg(test)]
+mod tests;
