@@ -120,7 +120,8 @@ fn samples() -> Vec<Sample> {
     samples.extend(volumes::foreign().map(|v| Sample::new("a volume by ntfs-3g", Around::Nothing, v.bytes)));
     if let Some(tools) = Tools::find(&["qemu-img"]) {
         let vhdx = folder.path().join("demo.vhdx");
-        let options = ["convert", "-f", "vpc", "-O", "vhdx", "-o", "block_size=1M,subformat=dynamic", text(&demo), text(&vhdx)];
+        let options =
+            ["convert", "-f", "vpc", "-O", "vhdx", "-o", "block_size=1M,subformat=dynamic", text(&demo), text(&vhdx)];
         tools.run("qemu-img", &options);
         samples.push(Sample::new("a VHDX", Around::Vhdx, fs::read(&vhdx).unwrap()));
     }

@@ -3,8 +3,8 @@
 
 mod bcd;
 mod boot;
-mod corruptions;
 mod convert;
+mod corruptions;
 mod demo;
 mod faults;
 mod flips;

@@ -91,7 +91,8 @@ fn rename(disk: &mut [u8], path: &'static str, at: usize, character: &str) -> Wh
 fn replace(bytes: &mut [u8], old: &str, new: &str) {
     let (old, new) = (units(old), units(new));
     assert_eq!(old.len(), new.len());
-    let places: Vec<usize> = bytes.windows(old.len()).enumerate().filter(|(_, at)| *at == old).map(|(at, _)| at).collect();
+    let places: Vec<usize> =
+        bytes.windows(old.len()).enumerate().filter(|(_, at)| *at == old).map(|(at, _)| at).collect();
     assert!(!places.is_empty(), "it is not there");
     for at in places {
         bytes[at..at + new.len()].copy_from_slice(&new);
@@ -126,7 +127,9 @@ fn set_element(disk: &mut [u8], code: &'static str, value: Value) -> Where {
 /// A device element: the partition at `offset` of the MBR disk with this signature.
 fn partition(signature: u32, offset: u64) -> Value {
     let mut bytes = vec![0; 88];
-    for (at, len, value) in [(0x10, 4, 6), (0x18, 4, 0x48), (0x20, 8, offset), (0x34, 4, 1), (0x38, 4, u64::from(signature))] {
+    for (at, len, value) in
+        [(0x10, 4, 6), (0x18, 4, 0x48), (0x20, 8, offset), (0x34, 4, 1), (0x38, 4, u64::from(signature))]
+    {
         put(&mut bytes, at, len, value);
     }
     Value::binary(bytes)
@@ -187,7 +190,13 @@ const DEMO: Faults = &[
         });
         Where::Named("bootmgr")
     })
-    .also(&[Rule::SparseFlag, Rule::AttributeHeader, Rule::AttributeSizes, Rule::CompressedStream, Rule::EntrySizes]),
+    .also(&[
+        Rule::SparseFlag,
+        Rule::AttributeHeader,
+        Rule::AttributeSizes,
+        Rule::CompressedStream,
+        Rule::EntrySizes,
+    ]),
     fault(Rule::BootmgrFragmented, "in two pieces", |d| {
         volume(d, |volume| {
             let record = volume.find("bootmgr");
@@ -212,9 +221,12 @@ const DEMO: Faults = &[
         set_element(d, "23000003", Value::sz("{11111111-2222-3333-4444-555555555555}"))
     })
     .also(&[Rule::Loader]),
-    fault(Rule::BcdElement, "a device that is a text", |d| set_element(d, "11000001", Value::sz("C:"))).also(&[Rule::BcdDevice]),
-    fault(Rule::BcdElement, "a path that is a number", |d| set_element(d, "22000002", Value::dword(7))).also(&[Rule::BcdDevice]),
-    fault(Rule::BcdDevice, "another disk", |d| set_element(d, "21000001", partition(0x1234_5678, MIB as u64))).also(&[Rule::Loader, Rule::LoaderHive]),
+    fault(Rule::BcdElement, "a device that is a text", |d| set_element(d, "11000001", Value::sz("C:")))
+        .also(&[Rule::BcdDevice]),
+    fault(Rule::BcdElement, "a path that is a number", |d| set_element(d, "22000002", Value::dword(7)))
+        .also(&[Rule::BcdDevice]),
+    fault(Rule::BcdDevice, "another disk", |d| set_element(d, "21000001", partition(0x1234_5678, MIB as u64)))
+        .also(&[Rule::Loader, Rule::LoaderHive]),
     fault(Rule::BcdDevice, "another partition", |d| {
         let signature = int(d, 440, 4) as u32;
         set_element(d, "21000001", partition(signature, 2 << 30))
@@ -226,13 +238,18 @@ const DEMO: Faults = &[
     }),
     // The demo's devices are the volumes that have these files.
     fault(Rule::BcdDevice, "a loader that is not there", |d| rename(d, LOADER, 6, "x")).also(&[Rule::Loader]),
-    fault(Rule::Loader, "for another processor", |d| file(d, LOADER, |bytes| put(bytes, 0x84, 2, 0x014C))).also(&[Rule::MachineMismatch, Rule::BootDriver]),
+    fault(Rule::Loader, "for another processor", |d| file(d, LOADER, |bytes| put(bytes, 0x84, 2, 0x014C)))
+        .also(&[Rule::MachineMismatch, Rule::BootDriver]),
     fault(Rule::Loader, "that the store does not find", |d| {
         set_devices(d);
         file(d, BCD, |bytes| replace(bytes, "winload.exe", "winloax.exe"))
     }),
     fault(Rule::LoaderHive, "no hive", |d| file(d, SYSTEM, |bytes| bytes[0] = b'R')).also(&[Rule::HiveDamaged]),
-    fault(Rule::LoaderHive, "under another name", |d| rename(d, SYSTEM, 5, "X")).also(&[Rule::HiveMissing, Rule::Loader, Rule::BcdDevice]),
+    fault(Rule::LoaderHive, "under another name", |d| rename(d, SYSTEM, 5, "X")).also(&[
+        Rule::HiveMissing,
+        Rule::Loader,
+        Rule::BcdDevice,
+    ]),
     fault(Rule::BootFileCompressed, "encrypted", |d| {
         volume(d, |volume| {
             let record = volume.find(r"Windows\System32\ntoskrnl.exe");
@@ -243,7 +260,8 @@ const DEMO: Faults = &[
     })
     .also(&[Rule::AttributeHeader, Rule::SparseFlag, Rule::StandardInformation, Rule::AttributeKind]),
     fault(Rule::HiveMissing, "SOFTWARE", |d| rename(d, SOFTWARE, 7, "X")),
-    fault(Rule::HiveDirty, "the checksum of SOFTWARE", |d| file(d, SOFTWARE, |bytes| bytes[508] ^= 1)).also(&[Rule::HiveDamaged]),
+    fault(Rule::HiveDirty, "the checksum of SOFTWARE", |d| file(d, SOFTWARE, |bytes| bytes[508] ^= 1))
+        .also(&[Rule::HiveDamaged]),
     fault(Rule::HiveDamaged, "the first bin of SOFTWARE", |d| file(d, SOFTWARE, |bytes| bytes[4096] = b'H')),
     fault(Rule::HiveDirty, "SOFTWARE", |d| file(d, SOFTWARE, |bytes| leave_open(bytes))).also(&[Rule::HiveDamaged]),
     fault(Rule::ServiceImage, "of a service that starts by itself", |d| {

@@ -83,7 +83,10 @@ fn sum(bytes: &mut [u8], field: usize) {
 }
 
 fn vhd(layout: &Layout) -> Chain {
-    let params = Params { created: FileTime::from_unix(1_500_000_000).unwrap(), id: Uuid::from_u128(0x0123_4567_89AB_4DEF_8123_4567_89AB_CDEF) };
+    let params = Params {
+        created: FileTime::from_unix(1_500_000_000).unwrap(),
+        id: Uuid::from_u128(0x0123_4567_89AB_4DEF_8123_4567_89AB_CDEF),
+    };
     let file = MemoryDisk::new(layout.file_len() as usize, 0);
     let writer = Writer::new(layout.clone(), params, file).unwrap();
     for at in [0, 9 * MIB as u64] {
@@ -180,7 +183,8 @@ const DYNAMIC: Faults = &[
     fault(Rule::VhdHeader, "another version", |c| header(c, |header| header[25] = 9)),
     fault(Rule::VhdHeader, "blocks of no power of two", |c| header(c, |header| put_big(header, 32, 4, 3 << 20)))
         .also(&[Rule::VhdBat, Rule::VhdBlockOverlap]),
-    fault(Rule::VhdHeader, "blocks of no length", |c| header(c, |header| put_big(header, 32, 4, 0))).also(&[Rule::VhdBat]),
+    fault(Rule::VhdHeader, "blocks of no length", |c| header(c, |header| put_big(header, 32, 4, 0)))
+        .also(&[Rule::VhdBat]),
     fault(Rule::VhdHeader, "reserved bytes", |c| header(c, |header| header[900] = 1)),
     fault(Rule::VhdBat, "past the end", |c| header(c, |header| put_big(header, 16, 8, 1 << 40))),
     fault(Rule::VhdBat, "too few entries", |c| header(c, |header| put_big(header, 28, 4, 4))),
@@ -266,7 +270,8 @@ fn vhdx() -> Option<Chain> {
         disk[at * MIB..][..MIB].fill(0xA5);
     }
     fs::write(&raw, disk).unwrap();
-    let options = ["convert", "-f", "raw", "-O", "vhdx", "-o", "block_size=1M,subformat=dynamic", text(&raw), text(&vhdx)];
+    let options =
+        ["convert", "-f", "raw", "-O", "vhdx", "-o", "block_size=1M,subformat=dynamic", text(&raw), text(&vhdx)];
     tools.run("qemu-img", &options);
     Some(vec![fs::read(&vhdx).unwrap()])
 }
@@ -284,7 +289,11 @@ fn headers(chain: &mut Chain, which: &[usize], change: impl Fn(&mut [u8])) -> Wh
         change(header);
         checksum(header);
     }
-    Where::Any(vec![Where::Offset(which[0] as u64, 4096), Where::Offset(which[which.len() - 1] as u64, 4096), Where::Named("header")])
+    Where::Any(vec![
+        Where::Offset(which[0] as u64, 4096),
+        Where::Offset(which[which.len() - 1] as u64, 4096),
+        Where::Named("header"),
+    ])
 }
 
 /// Changes both region tables, or the second alone.
@@ -325,7 +334,12 @@ fn item(chain: &Chain, id: u32) -> (usize, usize) {
 
 fn metadata(chain: &Chain) -> Where {
     let (_, start) = region(chain, METADATA);
-    Where::Any(vec![Where::Offset(start as u64, MIB as u64), Where::Named("metadata"), Where::Named("item"), Where::Named("size")])
+    Where::Any(vec![
+        Where::Offset(start as u64, MIB as u64),
+        Where::Named("metadata"),
+        Where::Named("item"),
+        Where::Named("size"),
+    ])
 }
 
 /// Changes the value of an item.
@@ -391,8 +405,12 @@ const VHDX: Faults = &[
     }),
     fault(Rule::VhdxHeader, "no signature", |c| headers(c, &HEADERS[1..], |header| header[0] = b'H')),
     fault(Rule::VhdxHeader, "another version", |c| headers(c, &HEADERS, |header| put(header, 66, 2, 9))),
-    fault(Rule::VhdxHeader, "a log at an odd place", |c| headers(c, &HEADERS, |header| put(header, 72, 8, MIB as u64 + 4096))).also(&[Rule::VhdxBlockOverlap]),
-    fault(Rule::VhdxHeader, "a log over the headers", |c| headers(c, &HEADERS, |header| put(header, 72, 8, 0))).also(&[Rule::VhdxBlockOverlap]),
+    fault(Rule::VhdxHeader, "a log at an odd place", |c| {
+        headers(c, &HEADERS, |header| put(header, 72, 8, MIB as u64 + 4096))
+    })
+    .also(&[Rule::VhdxBlockOverlap]),
+    fault(Rule::VhdxHeader, "a log over the headers", |c| headers(c, &HEADERS, |header| put(header, 72, 8, 0)))
+        .also(&[Rule::VhdxBlockOverlap]),
     fault(Rule::VhdxHeader, "one sequence number", |c| headers(c, &HEADERS, |header| put(header, 8, 8, 7))),
     fault(Rule::VhdxLog, "a log without entries", |c| {
         headers(c, &HEADERS, |header| header[48..64].fill(0xAB));
@@ -402,7 +420,10 @@ const VHDX: Faults = &[
         c[0][REGIONS[1] + 4] ^= 1;
         Where::Any(vec![Where::Offset(REGIONS[1] as u64, 4096), Where::Named("region")])
     }),
-    fault(Rule::VhdxRegion, "copies that differ", |c| regions(c, &REGIONS[1..], |table| put(table, 16 + 16, 8, 99 << 20))).also(&[Rule::VhdxBlockOverlap]),
+    fault(Rule::VhdxRegion, "copies that differ", |c| {
+        regions(c, &REGIONS[1..], |table| put(table, 16 + 16, 8, 99 << 20))
+    })
+    .also(&[Rule::VhdxBlockOverlap]),
     fault(Rule::VhdxRegion, "an unknown one that is required", |c| {
         regions(c, &REGIONS, |table| {
             table.copy_within(16..48, 80);
@@ -412,8 +433,12 @@ const VHDX: Faults = &[
         })
     })
     .also(&[Rule::VhdxBlockOverlap]),
-    fault(Rule::VhdxRegion, "past the end", |c| regions(c, &REGIONS, |table| put(table, 16 + 16, 8, 1 << 40))).also(&[Rule::VhdxBat, Rule::VhdxMetadata]),
-    fault(Rule::VhdxRegion, "at an odd place", |c| regions(c, &REGIONS, |table| put(table, 16 + 16, 8, (2 << 20) + 512))).also(&[Rule::VhdxBat, Rule::VhdxMetadata, Rule::VhdxBlockOverlap]),
+    fault(Rule::VhdxRegion, "past the end", |c| regions(c, &REGIONS, |table| put(table, 16 + 16, 8, 1 << 40)))
+        .also(&[Rule::VhdxBat, Rule::VhdxMetadata]),
+    fault(Rule::VhdxRegion, "at an odd place", |c| {
+        regions(c, &REGIONS, |table| put(table, 16 + 16, 8, (2 << 20) + 512))
+    })
+    .also(&[Rule::VhdxBat, Rule::VhdxMetadata, Rule::VhdxBlockOverlap]),
     fault(Rule::VhdxMetadata, "no table", |c| {
         let (_, start) = region(c, METADATA);
         c[0][start] = b'M';
@@ -429,9 +454,11 @@ const VHDX: Faults = &[
         put(&mut c[0], entry + 16, 4, 0xFFFF_FF00);
         metadata(c)
     }),
-    fault(Rule::VhdxMetadata, "blocks of no power of two", |c| set_item(c, FILE_PARAMETERS, 4, 3 << 20)).also(&[Rule::VhdxBat, Rule::VhdxBlockOverlap]),
+    fault(Rule::VhdxMetadata, "blocks of no power of two", |c| set_item(c, FILE_PARAMETERS, 4, 3 << 20))
+        .also(&[Rule::VhdxBat, Rule::VhdxBlockOverlap]),
     fault(Rule::VhdxMetadata, "blocks of no length", |c| set_item(c, FILE_PARAMETERS, 4, 0)).also(&[Rule::VhdxBat]),
-    fault(Rule::VhdxMetadata, "sectors of another length", |c| set_item(c, LOGICAL_SECTOR, 4, 1000)).also(&[Rule::VhdxSize]),
+    fault(Rule::VhdxMetadata, "sectors of another length", |c| set_item(c, LOGICAL_SECTOR, 4, 1000))
+        .also(&[Rule::VhdxSize]),
     fault(Rule::VhdxBat, "an unknown state", |c| bat(c, 0, |entry| entry & !7 | 5)),
     fault(Rule::VhdxBat, "a block past the end", |c| bat(c, 0, |entry| entry | 1 << 40)),
     fault(Rule::VhdxBat, "reserved bits", |c| bat(c, 0, |entry| entry | 8)),
@@ -451,7 +478,8 @@ const VHDX: Faults = &[
     }),
     fault(Rule::VhdxSize, "half a sector", |c| set_item(c, VIRTUAL_SIZE, 8, (16 << 20) - 100)),
     fault(Rule::VhdxSize, "no length", |c| set_item(c, VIRTUAL_SIZE, 8, 0)).also(&[Rule::VhdxBat]),
-    fault(Rule::VhdxSize, "128 TiB", |c| set_item(c, VIRTUAL_SIZE, 8, 128 << 40)).also(&[Rule::VhdxBat, Rule::VhdxRegion]),
+    fault(Rule::VhdxSize, "128 TiB", |c| set_item(c, VIRTUAL_SIZE, 8, 128 << 40))
+        .also(&[Rule::VhdxBat, Rule::VhdxRegion]),
     fault(Rule::VhdxSize, "a file of no whole MiB", |c| {
         let len = c[0].len() + 512;
         c[0].resize(len, 0);

@@ -85,7 +85,12 @@ impl<T> Fault<T> {
 }
 
 /// Puts each fault into a copy of `good` and gives what the checks got wrong about it.
-fn failures<T: Clone + Sync>(on: &str, good: &T, faults: &[Fault<T>], check: impl Fn(&T) -> Findings + Sync) -> Vec<String> {
+fn failures<T: Clone + Sync>(
+    on: &str,
+    good: &T,
+    faults: &[Fault<T>],
+    check: impl Fn(&T) -> Findings + Sync,
+) -> Vec<String> {
     let next = AtomicUsize::new(0);
     let work = || {
         let mut found = Vec::new();
@@ -167,4 +172,3 @@ fn every_rule_has_a_fault() {
     let missing: Vec<_> = Rule::ALL.iter().filter(|rule| !covered.contains(rule)).map(|rule| rule.code()).collect();
     assert!(missing.is_empty(), "rules that no fault breaks: {missing:?}");
 }
-

@@ -53,7 +53,12 @@ fn mbr_disk() -> Vec<u8> {
 fn mbr(disk: &mut [u8], entry: usize, at: usize, len: usize, value: usize) -> Where {
     let at = ENTRIES + ENTRY * entry + at;
     put(disk, at, len, value as u64);
-    Where::Any(vec![Where::Offset(0, 512), Where::Named("entry"), Where::Named("partition"), Where::Partition(entry as u32 + 1)])
+    Where::Any(vec![
+        Where::Offset(0, 512),
+        Where::Named("entry"),
+        Where::Named("partition"),
+        Where::Partition(entry as u32 + 1),
+    ])
 }
 
 /// Puts an entry into the MBR.
@@ -87,7 +92,8 @@ const MBR: Faults = &[
         mbr(d, 0, 12, 4, sectors)
     })
     .also(&[Rule::NoPartitions]),
-    fault(Rule::MbrEntry, "far past the end of the disk", |d| mbr_entry(d, 3, 0, 7, 0xFFFF_FFFF, 0xFFFF_FFFF)).also(&[Rule::NoPartitions]),
+    fault(Rule::MbrEntry, "far past the end of the disk", |d| mbr_entry(d, 3, 0, 7, 0xFFFF_FFFF, 0xFFFF_FFFF))
+        .also(&[Rule::NoPartitions]),
     fault(Rule::PartitionOverlap, "the last sector", |d| {
         let end = (MIB + VOLUME.len()) / SECTOR;
         mbr_entry(d, 1, 0, 7, end - 1, 100)
@@ -160,7 +166,13 @@ fn table(disk: &mut [u8], copy: Copy, change: impl FnOnce(&mut [u8])) -> Where {
     change(&mut disk[start..start + len]);
     let sum = crc32(&disk[start..start + len]);
     header(disk, copy, |header| put(header, 88, 4, sum.into()));
-    Where::Any(vec![Where::Offset(start as u64, len as u64), Where::Offset(head as u64, SECTOR as u64), Where::Named("partition"), Where::Named("entry"), Where::AnyPartition])
+    Where::Any(vec![
+        Where::Offset(start as u64, len as u64),
+        Where::Offset(head as u64, SECTOR as u64),
+        Where::Named("partition"),
+        Where::Named("entry"),
+        Where::AnyPartition,
+    ])
 }
 
 /// The same in both.
@@ -179,8 +191,11 @@ const GPT: Faults = &[
         Where::Offset(0, 512)
     })
     .also(&[Rule::NoPartitions]),
-    fault(Rule::GptProtective, "of another type", |d| mbr(d, 0, 4, 1, 7))
-        .also(&[Rule::NoPartitions, Rule::MbrEntry, Rule::MbrDiskSignature]),
+    fault(Rule::GptProtective, "of another type", |d| mbr(d, 0, 4, 1, 7)).also(&[
+        Rule::NoPartitions,
+        Rule::MbrEntry,
+        Rule::MbrDiskSignature,
+    ]),
     fault(Rule::GptProtective, "over a part of the disk", |d| mbr(d, 0, 12, 4, 4096)),
     fault(Rule::GptProtective, "no signature", |d| {
         d[510] = 0;
@@ -197,10 +212,14 @@ const GPT: Faults = &[
     }),
     fault(Rule::GptHeader, "another revision", |d| header(d, Copy::Primary, |header| put(header, 8, 4, 0x0002_0000))),
     fault(Rule::GptHeader, "another place of its own", |d| header(d, Copy::Primary, |header| put(header, 24, 8, 5))),
-    fault(Rule::GptHeader, "the table among the usable sectors", |d| header(d, Copy::Primary, |header| put(header, 40, 8, 3)))
-        .also(&[Rule::GptBackup, Rule::GptEntries]),
-    fault(Rule::GptHeader, "usable sectors past the end", |d| header(d, Copy::Primary, |header| put(header, 48, 8, 1 << 40)))
-        .also(&[Rule::GptBackup]),
+    fault(Rule::GptHeader, "the table among the usable sectors", |d| {
+        header(d, Copy::Primary, |header| put(header, 40, 8, 3))
+    })
+    .also(&[Rule::GptBackup, Rule::GptEntries]),
+    fault(Rule::GptHeader, "usable sectors past the end", |d| {
+        header(d, Copy::Primary, |header| put(header, 48, 8, 1 << 40))
+    })
+    .also(&[Rule::GptBackup]),
     fault(Rule::GptHeader, "a reserved field", |d| header(d, Copy::Primary, |header| put(header, 20, 4, 1))),
     fault(Rule::GptBackup, "none", |d| {
         let at = Copy::Backup.at(d);
@@ -225,7 +244,8 @@ const GPT: Faults = &[
         Where::Offset(2 * SECTOR as u64, 128 * 128)
     })
     .also(&[Rule::GptBackup]),
-    fault(Rule::GptEntries, "before the usable sectors", |d| tables(d, |table| put(table, entry(0) + 32, 8, 3))).also(&[Rule::PartitionType]),
+    fault(Rule::GptEntries, "before the usable sectors", |d| tables(d, |table| put(table, entry(0) + 32, 8, 3)))
+        .also(&[Rule::PartitionType]),
     fault(Rule::GptEntries, "past the usable sectors", |d| tables(d, |table| put(table, entry(2) + 40, 8, 1 << 40))),
     fault(Rule::GptEntries, "an end before the start", |d| tables(d, |table| put(table, entry(1) + 40, 8, 100))),
     fault(Rule::GptGuid, "no disk GUID", |d| {
@@ -233,7 +253,9 @@ const GPT: Faults = &[
         header(d, Copy::Primary, |header| header[56..72].fill(0))
     }),
     fault(Rule::GptGuid, "no partition GUID", |d| tables(d, |table| table[entry(2) + 16..][..16].fill(0))),
-    fault(Rule::GptGuid, "a GUID twice", |d| tables(d, |table| table.copy_within(entry(0) + 16..entry(0) + 32, entry(1) + 16))),
+    fault(Rule::GptGuid, "a GUID twice", |d| {
+        tables(d, |table| table.copy_within(entry(0) + 16..entry(0) + 32, entry(1) + 16))
+    }),
     fault(Rule::PartitionOverlap, "in a GPT", |d| tables(d, |table| put(table, entry(1) + 40, 8, 9000))),
     fault(Rule::PartitionType, "an EFI system partition with NTFS", |d| {
         tables(d, |table| table.copy_within(entry(0)..entry(0) + 16, entry(2)))

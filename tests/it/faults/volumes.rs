@@ -31,8 +31,14 @@ pub(super) const WOF_CHUNK: usize = 4096;
 /// A volume of our own writer, with one of everything.
 pub(crate) fn ours(cluster_size: u32, sector_size: u32) -> Surgeon {
     let tree = everything();
-    let options =
-        Options { cluster_size, sector_size, serial: 0x1234_5678, label: "faults".into(), hidden_sectors: 2048, ..Options::default() };
+    let options = Options {
+        cluster_size,
+        sector_size,
+        serial: 0x1234_5678,
+        label: "faults".into(),
+        hidden_sectors: 2048,
+        ..Options::default()
+    };
     // So that $Bitmap has bits after the last cluster, and some sectors are left over.
     let spare = 37 * u64::from(cluster_size.max(4096));
     let len = (Plan::needed(&tree, &options).unwrap() + spare).next_multiple_of(4096);
@@ -104,7 +110,10 @@ fn names(maker: &mut Maker, root: NodeId) {
     for at in 0..MANY {
         let node = maker.node(vec![at as u8; 10].into());
         let id = maker.tree.add_node(node).unwrap();
-        maker.tree.add_link(many, Link { name: format!("name {at:05}").as_str().into(), short: None, node: id }).unwrap();
+        maker
+            .tree
+            .add_link(many, Link { name: format!("name {at:05}").as_str().into(), short: None, node: id })
+            .unwrap();
     }
     let pair = maker.directory(root, "pair");
     let node = maker.node(vec![1; 100].into());
@@ -282,6 +291,7 @@ fn fill(_tools: &Tools, root: &Path) {
         fs::remove_file(directory.join(format!("a file with a name that is not short {at}"))).unwrap();
     }
     for at in 0..20 {
-        fs::hard_link(root.join("fragmented"), root.join(format!("a link to the fragmented file, number {at}"))).unwrap();
+        fs::hard_link(root.join("fragmented"), root.join(format!("a link to the fragmented file, number {at}")))
+            .unwrap();
     }
 }

@@ -61,7 +61,12 @@ pub(super) const FAULTS: Faults = &[
     fault(Rule::Runs, "a higher last VCN", |v| size(v, 24, |_, vcn| vcn + 1)).also(SIZES),
     fault(Rule::Runs, "a lower last VCN", |v| size(v, 24, |_, vcn| vcn.wrapping_sub(1))).also(SIZES),
     fault(Rule::Runs, "the last VCN is negative", |v| size(v, 24, |_, _| u64::MAX - 1)).also(SIZES),
-    fault(Rule::Runs, "a first VCN other than 0", |v| size(v, 16, |_, _| 1)).also(&[Rule::AttributeSizes, Rule::AttributeKind, Rule::AttributeList, Rule::ClusterLeak]),
+    fault(Rule::Runs, "a first VCN other than 0", |v| size(v, 16, |_, _| 1)).also(&[
+        Rule::AttributeSizes,
+        Rule::AttributeKind,
+        Rule::AttributeList,
+        Rule::ClusterLeak,
+    ]),
     fault(Rule::AttributeSizes, "larger than allocated", |v| size(v, 48, |v, size| size + v.cluster as u64 * 2)),
     fault(Rule::AttributeSizes, "more initialised than there is", |v| size(v, 56, |_, size| size + 1)),
     fault(Rule::AttributeSizes, "more allocated than runs hold", |v| size(v, 40, |v, size| size + v.cluster as u64)),
@@ -84,7 +89,8 @@ pub(super) const FAULTS: Faults = &[
     fault(Rule::SharedCluster, "within a file", |v| {
         let (record, (own, len)) = (streams(v), runs(v));
         let own = own.unwrap();
-        let runs = if len == 1 { vec![(Some(own), 1), (Some(own), 1)] } else { vec![(Some(own), len - 1), (Some(own), 1)] };
+        let runs =
+            if len == 1 { vec![(Some(own), 1), (Some(own), 1)] } else { vec![(Some(own), len - 1), (Some(own), 1)] };
         v.set_runs(record, kind::DATA, "large", &runs);
         if len == 1 {
             v.set_field(record, kind::DATA, "large", 24, 8, 1);

@@ -8,7 +8,14 @@ use crate::support::surgeon::{Key, Node, Run, entries, int, kind, put};
 /// What is lost with a part of an index.
 const LOST: &[Rule] = &[Rule::NotIndexed, Rule::Unreachable];
 /// What follows from a tree that hangs together in another way.
-const TORN: &[Rule] = &[Rule::NotIndexed, Rule::Unreachable, Rule::IndexOrder, Rule::IndexBitmap, Rule::IndexReference, Rule::DuplicateName];
+const TORN: &[Rule] = &[
+    Rule::NotIndexed,
+    Rule::Unreachable,
+    Rule::IndexOrder,
+    Rule::IndexBitmap,
+    Rule::IndexReference,
+    Rule::DuplicateName,
+];
 
 const I30: &str = "$I30";
 /// Where the header of a node is in a block.
@@ -64,9 +71,8 @@ fn swap(volume: &mut Surgeon, record: u64, index: &'static str, node: Node, at: 
 
 /// A node above the leaves that has at least two entries with a key.
 fn inner(volume: &Surgeon, record: u64) -> Node {
-    let above = |node: &Node| {
-        !volume.is_leaf(record, I30, *node) && entries(&volume.node(record, I30, *node)).len() > 2
-    };
+    let above =
+        |node: &Node| !volume.is_leaf(record, I30, *node) && entries(&volume.node(record, I30, *node)).len() > 2;
     volume.nodes(record, I30).into_iter().find(above).expect("an index of two levels")
 }
 
@@ -139,7 +145,10 @@ pub(super) const FAULTS: Faults = &[
     })
     .also(&[Rule::SecurityIdIndex, Rule::SystemFile]),
     fault(Rule::Fixup, "a torn stride of an index block", |v| raw_leaf(v, |block| block[1022] ^= 1)).also(LOST),
-    fault(Rule::Fixup, "an update sequence in another place of an index block", |v| raw_leaf(v, |block| block[4] = 0xFF)).also(LOST),
+    fault(Rule::Fixup, "an update sequence in another place of an index block", |v| {
+        raw_leaf(v, |block| block[4] = 0xFF)
+    })
+    .also(LOST),
     fault(Rule::IndexBlock, "no INDX", |v| raw_leaf(v, |block| block[3] = b'Y')).also(LOST),
     fault(Rule::IndexBlock, "zeros", |v| raw_leaf(v, |block| block.fill(0))).also(LOST),
     fault(Rule::IndexBlock, "another number", |v| leaf(v, |block| block[16] ^= 1)).also(LOST),
@@ -157,9 +166,14 @@ pub(super) const FAULTS: Faults = &[
     fault(Rule::IndexEntry, "an odd length", |v| leaf_entry(v, 3, |entry| entry[8] += 4)).also(LOST),
     fault(Rule::IndexEntry, "no length", |v| leaf_entry(v, 3, |entry| put(entry, 8, 2, 0))).also(LOST),
     fault(Rule::IndexEntry, "longer than the block", |v| leaf_entry(v, 3, |entry| put(entry, 8, 2, 0x1000))).also(LOST),
-    fault(Rule::IndexEntry, "a key longer than the entry", |v| leaf_entry(v, 3, |entry| put(entry, 10, 2, 500))).also(LOST),
+    fault(Rule::IndexEntry, "a key longer than the entry", |v| leaf_entry(v, 3, |entry| put(entry, 10, 2, 500)))
+        .also(LOST),
     fault(Rule::IndexEntry, "a key shorter than its name", |v| leaf_entry(v, 3, |entry| entry[10] -= 2)).also(LOST),
-    fault(Rule::IndexEntry, "a name longer than the key", |v| leaf_entry(v, 3, |entry| entry[16 + 64] += 1)).also(&[Rule::NotIndexed, Rule::Unreachable, Rule::IndexReference]),
+    fault(Rule::IndexEntry, "a name longer than the key", |v| leaf_entry(v, 3, |entry| entry[16 + 64] += 1)).also(&[
+        Rule::NotIndexed,
+        Rule::Unreachable,
+        Rule::IndexReference,
+    ]),
     fault(Rule::IndexEntry, "a closing one too early", |v| leaf_entry(v, 3, |entry| put(entry, 12, 2, 2))).also(LOST),
     fault(Rule::IndexEntry, "no closing one", |v| leaf_entry(v, -1, |entry| put(entry, 12, 2, 0))).also(LOST),
     fault(Rule::IndexEntry, "a closing one with a key", |v| leaf_entry(v, -1, |entry| put(entry, 10, 2, 8))).also(LOST),
@@ -220,11 +234,14 @@ pub(super) const FAULTS: Faults = &[
     })
     .also(TORN)
     .also(&[Rule::NotIndexed, Rule::Unreachable, Rule::IndexBitmap, Rule::IndexBlock]),
-    fault(Rule::IndexShape, "a leaf that says it has children", |v| leaf(v, |block| block[NODE + 12] = 1)).also(TORN)
-    .also(&[Rule::NotIndexed, Rule::Unreachable, Rule::IndexEntry]),
-    fault(Rule::IndexShape, "an inner node that says it has none", |v| above(v, |node, _| node[12] = 0)).also(TORN)
-    .also(&[Rule::NotIndexed, Rule::Unreachable, Rule::IndexEntry, Rule::IndexBitmap]),
-    fault(Rule::IndexShape, "an entry without its child", |v| above(v, |node, ranges| node[ranges[1].start + 12] = 0)).also(&[Rule::NotIndexed, Rule::Unreachable, Rule::IndexEntry, Rule::IndexBitmap]),
+    fault(Rule::IndexShape, "a leaf that says it has children", |v| leaf(v, |block| block[NODE + 12] = 1))
+        .also(TORN)
+        .also(&[Rule::NotIndexed, Rule::Unreachable, Rule::IndexEntry]),
+    fault(Rule::IndexShape, "an inner node that says it has none", |v| above(v, |node, _| node[12] = 0))
+        .also(TORN)
+        .also(&[Rule::NotIndexed, Rule::Unreachable, Rule::IndexEntry, Rule::IndexBitmap]),
+    fault(Rule::IndexShape, "an entry without its child", |v| above(v, |node, ranges| node[ranges[1].start + 12] = 0))
+        .also(&[Rule::NotIndexed, Rule::Unreachable, Rule::IndexEntry, Rule::IndexBitmap]),
     fault(Rule::IndexShape, "a leaf that lies deeper", |v| {
         let record = many(v);
         let node = inner(v, record);
@@ -269,7 +286,9 @@ pub(super) const FAULTS: Faults = &[
     fault(Rule::ReparseIndex, "no entry", |v| {
         let entry = v.entry_of(26, "$R", Node::Root, 1);
         v.remove_entry(&entry);
-        Where::Records([v.find("link one"), v.find("link two"), v.find("overlay.txt"), v.find("third party"), 26].into())
+        Where::Records(
+            [v.find("link one"), v.find("link two"), v.find("overlay.txt"), v.find("third party"), 26].into(),
+        )
     }),
     fault(Rule::ReparseIndex, "an entry of no file", |v| {
         let end = v.end_entry(26, "$R", Node::Root);

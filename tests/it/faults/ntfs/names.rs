@@ -45,8 +45,12 @@ fn information(volume: &mut Surgeon, change: impl Fn(&mut Vec<u8>)) -> Where {
 
 pub(super) const FAULTS: Faults = &[
     fault(Rule::StandardInformation, "64 bytes", |v| information(v, |value| value.truncate(64))),
-    fault(Rule::StandardInformation, "16 bytes", |v| information(v, |value| value.truncate(16)))
-        .also(&[Rule::AttributeKind, Rule::EntryTimes, Rule::EntryFlags, Rule::SecurityId]),
+    fault(Rule::StandardInformation, "16 bytes", |v| information(v, |value| value.truncate(16))).also(&[
+        Rule::AttributeKind,
+        Rule::EntryTimes,
+        Rule::EntryFlags,
+        Rule::SecurityId,
+    ]),
     fault(Rule::StandardInformation, "none", |v| {
         let record = only(v);
         v.remove(record, kind::STANDARD_INFORMATION, "");
@@ -129,7 +133,8 @@ pub(super) const FAULTS: Faults = &[
         entry(v, &free.to_le_bytes())
     })
     .also(&[Rule::NotIndexed, Rule::Unreachable]),
-    fault(Rule::IndexReference, "to a record past the end", |v| entry(v, &(1 << 48 | 0xFFFF_FFFFu64).to_le_bytes())).also(&[Rule::NotIndexed, Rule::Unreachable]),
+    fault(Rule::IndexReference, "to a record past the end", |v| entry(v, &(1 << 48 | 0xFFFF_FFFFu64).to_le_bytes()))
+        .also(&[Rule::NotIndexed, Rule::Unreachable]),
     fault(Rule::IndexReference, "to a record that extends another", |v| {
         let extent = v.holders(super::linked(v))[1];
         let reference = v.reference(extent);

@@ -8,7 +8,8 @@ use crate::support::surgeon::{Attribute, int, kind, put};
 /// What follows from a record that cannot be read: its names are lost.
 const LOST: &[Rule] = &[Rule::IndexReference, Rule::MftBitmap];
 /// What follows when the attributes of a record cannot be told.
-const NO_ATTRIBUTES: &[Rule] = &[Rule::IndexReference, Rule::AttributeHeader, Rule::StandardInformation, Rule::AttributeKind, Rule::LinkCount];
+const NO_ATTRIBUTES: &[Rule] =
+    &[Rule::IndexReference, Rule::AttributeHeader, Rule::StandardInformation, Rule::AttributeKind, Rule::LinkCount];
 
 /// Changes a field in the header of a plain file's record.
 fn header(volume: &mut Surgeon, at: usize, len: usize, change: impl Fn(u64) -> u64) -> Where {
@@ -123,7 +124,11 @@ pub(super) const FAULTS: Faults = &[
         Where::Record(7)
     })
     .also(&[Rule::IndexReference, Rule::NotIndexed, Rule::SystemFile]),
-    fault(Rule::RecordFlags, "a directory that is none", |v| header(v, 22, 2, |flags| flags | 2)).also(&[Rule::EntryFlags, Rule::IndexRoot, Rule::AttributeKind]),
+    fault(Rule::RecordFlags, "a directory that is none", |v| header(v, 22, 2, |flags| flags | 2)).also(&[
+        Rule::EntryFlags,
+        Rule::IndexRoot,
+        Rule::AttributeKind,
+    ]),
     fault(Rule::RecordFlags, "none, but a directory", |v| {
         let record = v.find("empty");
         v.set(record, 22, 2, 1);
@@ -184,8 +189,10 @@ pub(super) const FAULTS: Faults = &[
         stream(v, "first", 4, 4, len + 4)
     })
     .also(&[Rule::RecordHeader, Rule::EntrySizes, Rule::ClusterLeak, Rule::AttributeKind]),
-    fault(Rule::AttributeHeader, "no length", |v| stream(v, "first", 4, 4, 0)).also(&[Rule::RecordHeader, Rule::ClusterLeak]),
-    fault(Rule::AttributeHeader, "longer than the record", |v| stream(v, "second", 4, 4, 0x1_0000)).also(&[Rule::RecordHeader]),
+    fault(Rule::AttributeHeader, "no length", |v| stream(v, "first", 4, 4, 0))
+        .also(&[Rule::RecordHeader, Rule::ClusterLeak]),
+    fault(Rule::AttributeHeader, "longer than the record", |v| stream(v, "second", 4, 4, 0x1_0000))
+        .also(&[Rule::RecordHeader]),
     fault(Rule::AttributeHeader, "neither resident nor not", |v| stream(v, "first", 8, 1, 2)),
     fault(Rule::AttributeHeader, "a name past the end", |v| stream(v, "second", 10, 2, 0x300)),
     fault(Rule::AttributeHeader, "a value past the end", |v| stream(v, "second", 20, 2, 0x300)),
@@ -198,7 +205,11 @@ pub(super) const FAULTS: Faults = &[
         v.set_field(record, kind::FILE_NAME, "", 22, 1, 0);
         Where::Record(record)
     }),
-    fault(Rule::AttributeHeader, "runs past the end", |v| stream(v, "large", 32, 2, 0x300)).also(&[Rule::Runs, Rule::ClusterLeak, Rule::AttributeSizes]),
+    fault(Rule::AttributeHeader, "runs past the end", |v| stream(v, "large", 32, 2, 0x300)).also(&[
+        Rule::Runs,
+        Rule::ClusterLeak,
+        Rule::AttributeSizes,
+    ]),
     fault(Rule::AttributeOrder, "streams", |v| {
         let record = streams(v);
         let (one, other) = (v.attribute(record, kind::DATA, "first"), v.attribute(record, kind::DATA, "second"));
@@ -248,7 +259,8 @@ pub(super) const FAULTS: Faults = &[
         list(v, 5, 16, &other)
     })
     .also(&[Rule::ExtentRecord]),
-    fault(Rule::AttributeList, "another use of the record", |v| list(v, 5, 16 + 6, &[9, 0])).also(&[Rule::ExtentRecord]),
+    fault(Rule::AttributeList, "another use of the record", |v| list(v, 5, 16 + 6, &[9, 0]))
+        .also(&[Rule::ExtentRecord]),
     fault(Rule::AttributeList, "another VCN", |v| list(v, 5, 8, &[1])),
     fault(Rule::AttributeList, "an entry of no length", |v| list(v, 5, 4, &[0, 0])).also(&[Rule::ExtentRecord]),
     fault(Rule::AttributeList, "a name in another place", |v| list(v, 5, 7, &[200])),

@@ -74,7 +74,8 @@ pub(super) const FAULTS: Faults = &[
     fault(Rule::SecurityStream, "another place of its own", |v| header(v, 8, &[0x77])),
     fault(Rule::SecurityStream, "an entry of no length", |v| header(v, 16, &[0; 4])).also(LOST),
     fault(Rule::SecurityStream, "an entry past the end", |v| header(v, 16, &[0xFF, 0xFF, 0xFF, 0x7F])).also(LOST),
-    fault(Rule::SecurityStream, "an entry that crosses a block", |v| header(v, 16, &0x4_0001u32.to_le_bytes())).also(LOST),
+    fault(Rule::SecurityStream, "an entry that crosses a block", |v| header(v, 16, &0x4_0001u32.to_le_bytes()))
+        .also(LOST),
     fault(Rule::SecurityStream, "an id twice", |v| {
         let other = v.security_id(v.find(r"secured\file 051"));
         let start = v.sds_at(id(v));

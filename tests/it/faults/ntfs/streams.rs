@@ -60,7 +60,9 @@ pub(super) const FAULTS: Faults = &[
     fault(Rule::WofStream, "an unknown algorithm", |v| provider(v, 3, 9)),
     fault(Rule::WofStream, "another version", |v| provider(v, 0, 7)),
     fault(Rule::WofStream, "an unknown provider", |v| provider(v, 1, 9)),
-    fault(Rule::SparseFlag, "a sparse stream that the file does not admit", |v| attributes(v, "sparse", |old| old & !SPARSE)),
+    fault(Rule::SparseFlag, "a sparse stream that the file does not admit", |v| {
+        attributes(v, "sparse", |old| old & !SPARSE)
+    }),
     fault(Rule::SparseFlag, "sparse without a sparse stream", |v| attributes(v, r"deep\er\only", |old| old | SPARSE)),
 ];
 

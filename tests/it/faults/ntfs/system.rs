@@ -6,7 +6,8 @@ use super::{Faults, Surgeon, Where, fault};
 use crate::support::surgeon::{int, kind, put, units};
 
 /// What cannot be looked at when $MFT is not found.
-const NO_MFT: &[Rule] = &[Rule::BootSector, Rule::MftRuns, Rule::RecordMagic, Rule::Fixup, Rule::MftMirror, Rule::SystemFile];
+const NO_MFT: &[Rule] =
+    &[Rule::BootSector, Rule::MftRuns, Rule::RecordMagic, Rule::Fixup, Rule::MftMirror, Rule::SystemFile];
 
 const BOOT: Where = Where::Offset(0, 512);
 
@@ -52,7 +53,8 @@ pub(super) const FAULTS: Faults = &[
     fault(Rule::BootSector, "media", |v| boot(v, 0x15, &[0xF0])),
     fault(Rule::BootSector, "no sectors", |v| boot(v, 0x28, &[0; 8])).also(&[Rule::BootBackup, Rule::VolumeSize]),
     fault(Rule::BootSector, "$MFT outside of the volume", |v| boot(v, 0x30, &u64::MAX.to_le_bytes())).also(NO_MFT),
-    fault(Rule::BootSector, "$MFTMirr outside of the volume", |v| boot(v, 0x38, &[0, 0, 0, 0, 0, 0, 0, 0x10])).also(&[Rule::MftMirror]),
+    fault(Rule::BootSector, "$MFTMirr outside of the volume", |v| boot(v, 0x38, &[0, 0, 0, 0, 0, 0, 0, 0x10]))
+        .also(&[Rule::MftMirror]),
     fault(Rule::BootSector, "records of no length", |v| boot(v, 0x40, &[0])).also(NO_MFT),
     fault(Rule::BootSector, "records of 1 TiB", |v| boot(v, 0x40, &[0x80])).also(NO_MFT),
     fault(Rule::BootSector, "index blocks of no length", |v| boot(v, 0x44, &[0])).also(&[Rule::IndexRoot]),
@@ -248,11 +250,25 @@ fn restart_page(flags: u64) -> Vec<u8> {
     let mut page = vec![0; 4096];
     page[..4].copy_from_slice(b"RSTR");
     // The update sequence, the lengths of pages, the restart area, the version.
-    for (at, len, value) in [(4, 2, 0x1E), (6, 2, 9), (16, 4, 4096), (20, 4, 4096), (24, 2, AREA as u64), (26, 2, 1), (28, 2, 1)] {
+    for (at, len, value) in
+        [(4, 2, 0x1E), (6, 2, 9), (16, 4, 4096), (20, 4, 4096), (24, 2, AREA as u64), (26, 2, 1), (28, 2, 1)]
+    {
         put(&mut page, at, len, value);
     }
     // Current LSN, clients, the lists of free and used ones, flags, lengths.
-    let area = [(0, 8, 0x10_0000), (8, 2, 1), (10, 2, 0xFFFF), (12, 2, 0), (14, 2, flags), (16, 4, 44), (20, 2, 0xE0), (22, 2, 0x40), (24, 8, 2 << 20), (36, 2, 48), (38, 2, 64)];
+    let area = [
+        (0, 8, 0x10_0000),
+        (8, 2, 1),
+        (10, 2, 0xFFFF),
+        (12, 2, 0),
+        (14, 2, flags),
+        (16, 4, 44),
+        (20, 2, 0xE0),
+        (22, 2, 0x40),
+        (24, 8, 2 << 20),
+        (36, 2, 48),
+        (38, 2, 64),
+    ];
     for (at, len, value) in area {
         put(&mut page, AREA + at, len, value);
     }

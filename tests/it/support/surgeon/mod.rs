@@ -90,10 +90,11 @@ pub(crate) struct Surgeon {
 impl Surgeon {
     pub(crate) fn new(bytes: Vec<u8>) -> Self {
         let sector = int(&bytes, 0x0B, 2) as usize;
-        let cluster = sector * match bytes[0x0D] {
-            count @ 0..=0x80 => usize::from(count),
-            exponent => 1 << (256 - usize::from(exponent)),
-        };
+        let cluster = sector
+            * match bytes[0x0D] {
+                count @ 0..=0x80 => usize::from(count),
+                exponent => 1 << (256 - usize::from(exponent)),
+            };
         let record_len = match bytes[0x40] as i8 {
             count @ 1.. => count as usize * cluster,
             exponent => 1 << -exponent,
@@ -301,9 +302,9 @@ impl Surgeon {
     /// The record at a path.
     #[track_caller]
     pub(crate) fn find(&self, path: &str) -> u64 {
-        path.split('\\').filter(|part| !part.is_empty()).fold(5, |directory, part| {
-            self.entry(directory, Key::Name(part)).reference(self) & 0xFFFF_FFFF_FFFF
-        })
+        path.split('\\')
+            .filter(|part| !part.is_empty())
+            .fold(5, |directory, part| self.entry(directory, Key::Name(part)).reference(self) & 0xFFFF_FFFF_FFFF)
     }
 
     /// The $FILE_NAME attributes of a file.
