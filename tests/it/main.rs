@@ -5,6 +5,7 @@ mod bcd;
 mod boot;
 mod capture;
 mod convert;
+mod corruptions;
 mod demo;
 mod diff;
 mod edit;

@@ -135,6 +135,22 @@ fn partition(signature: u32, offset: u64) -> Value {
     Value::binary(bytes)
 }
 
+/// Makes every device of the store the disk's partition.
+fn set_devices(disk: &mut [u8]) {
+    let signature = int(disk, 440, 4) as u32;
+    hive(disk, BCD, |hive| {
+        let objects = hive.open("Objects").unwrap();
+        let found: Vec<_> = hive.subkeys(objects).collect();
+        for object in found {
+            for code in ["11000001", "21000001"] {
+                if let Some(key) = hive.open_at(object, &format!("Elements\\{code}")) {
+                    hive.set_value(key, "Element", partition(signature, MIB as u64)).unwrap();
+                }
+            }
+        }
+    });
+}
+
 /// What breaks with a store that cannot be read.
 const NO_STORE: &[Rule] = &[Rule::BcdObject, Rule::BcdElement, Rule::Loader];
 
@@ -152,7 +168,8 @@ const DEMO: Faults = &[
     fault(Rule::BootRecord, "no jump", |d| {
         volume(d, |volume| volume.patch_boot(0, &[0; 3]));
         Where::Whole
-    }),
+    })
+    .also(&[Rule::BootSector]),
     fault(Rule::BootRecord, "no code behind it", |d| {
         volume(d, |volume| volume.bytes[512..8192].fill(0));
         Where::Whole
@@ -206,7 +223,8 @@ const DEMO: Faults = &[
     .also(&[Rule::Loader]),
     fault(Rule::BcdElement, "a device that is a text", |d| set_element(d, "11000001", Value::sz("C:")))
         .also(&[Rule::BcdDevice]),
-    fault(Rule::BcdElement, "a path that is a number", |d| set_element(d, "22000002", Value::dword(7))),
+    fault(Rule::BcdElement, "a path that is a number", |d| set_element(d, "22000002", Value::dword(7)))
+        .also(&[Rule::BcdDevice]),
     fault(Rule::BcdDevice, "another disk", |d| set_element(d, "21000001", partition(0x1234_5678, MIB as u64)))
         .also(&[Rule::Loader, Rule::LoaderHive]),
     fault(Rule::BcdDevice, "another partition", |d| {
@@ -214,10 +232,16 @@ const DEMO: Faults = &[
         set_element(d, "21000001", partition(signature, 2 << 30))
     })
     .also(&[Rule::Loader, Rule::LoaderHive]),
-    fault(Rule::Loader, "under another name", |d| rename(d, LOADER, 6, "x")).also(&[Rule::BootFileCompressed]),
+    fault(Rule::Loader, "under another name", |d| {
+        set_devices(d);
+        rename(d, LOADER, 6, "x")
+    }),
+    // The demo's devices are the volumes that have these files.
+    fault(Rule::BcdDevice, "a loader that is not there", |d| rename(d, LOADER, 6, "x")).also(&[Rule::Loader]),
     fault(Rule::Loader, "for another processor", |d| file(d, LOADER, |bytes| put(bytes, 0x84, 2, 0x014C)))
-        .also(&[Rule::MachineMismatch]),
+        .also(&[Rule::MachineMismatch, Rule::BootDriver]),
     fault(Rule::Loader, "that the store does not find", |d| {
+        set_devices(d);
         file(d, BCD, |bytes| replace(bytes, "winload.exe", "winloax.exe"))
     }),
     fault(Rule::LoaderHive, "no hive", |d| file(d, SYSTEM, |bytes| bytes[0] = b'R')).also(&[Rule::HiveDamaged]),
@@ -236,7 +260,8 @@ const DEMO: Faults = &[
     })
     .also(&[Rule::AttributeHeader, Rule::SparseFlag, Rule::StandardInformation, Rule::AttributeKind]),
     fault(Rule::HiveMissing, "SOFTWARE", |d| rename(d, SOFTWARE, 7, "X")),
-    fault(Rule::HiveDamaged, "the checksum of SOFTWARE", |d| file(d, SOFTWARE, |bytes| bytes[508] ^= 1)),
+    fault(Rule::HiveDirty, "the checksum of SOFTWARE", |d| file(d, SOFTWARE, |bytes| bytes[508] ^= 1))
+        .also(&[Rule::HiveDamaged]),
     fault(Rule::HiveDamaged, "the first bin of SOFTWARE", |d| file(d, SOFTWARE, |bytes| bytes[4096] = b'H')),
     fault(Rule::HiveDirty, "SOFTWARE", |d| file(d, SOFTWARE, |bytes| leave_open(bytes))).also(&[Rule::HiveDamaged]),
     fault(Rule::ServiceImage, "of a service that starts by itself", |d| {

@@ -10,7 +10,7 @@ use uuid::Uuid;
 
 use super::{Fault, Where, assert_clean, assert_none, failures};
 use crate::support::crc32::crc32c;
-use crate::support::surgeon::{int, put};
+use crate::support::surgeon::{int, put, units};
 use crate::support::tools::{Tools, text};
 
 /// A chain of files, the one on top first.
@@ -140,6 +140,7 @@ const FIXED: Faults = &[
     fault(Rule::VhdFooter, "reserved bytes", |c| footer(c, |footer| footer[200] = 1)),
     fault(Rule::VhdFooter, "a header that a fixed disk has not", |c| footer(c, |footer| put_big(footer, 16, 8, 512))),
     fault(Rule::VhdGeometry, "another cylinder", |c| footer(c, |footer| footer[57] ^= 1)),
+    // Virtual PC makes disks of no whole MiB: it is not for everybody that these are wrong.
     fault(Rule::VhdSize, "half a MiB", |c| {
         let end = c[0].len() - SECTOR;
         let half: Vec<u8> = vec![0; MIB / 2];
@@ -149,8 +150,9 @@ const FIXED: Faults = &[
             put_big(footer, 40, 8, size as u64);
             put_big(footer, 48, 8, size as u64);
         })
-    }),
-    fault(Rule::VhdSize, "smaller than it was made", |c| footer(c, |footer| put_big(footer, 40, 8, 1 << 40))),
+    })
+    .note(),
+    fault(Rule::VhdSize, "smaller than it was made", |c| footer(c, |footer| put_big(footer, 40, 8, 1 << 40))).note(),
 ];
 
 const DYNAMIC: Faults = &[
@@ -195,7 +197,7 @@ const DYNAMIC: Faults = &[
     fault(Rule::VhdBlockOverlap, "a block on the table", |c| block(c, 0, |_| 3)).also(&[Rule::VhdBat]),
     fault(Rule::VhdBitmap, "a sector is not there", |c| {
         let at = big(&c[0], TABLE, 4) as usize * SECTOR;
-        c[0][at + 10] = 0xEF;
+        c[0][at] = 0x7F;
         Where::Any(vec![Where::Offset(at as u64, 512), Where::Named("block"), Where::Named("bitmap")])
     }),
     fault(Rule::VhdAlignment, "a block half a page on", |c| {
@@ -206,7 +208,7 @@ const DYNAMIC: Faults = &[
         Where::Whole
     }),
     fault(Rule::VhdGeometry, "another cylinder", |c| footer(c, |footer| footer[57] ^= 1)),
-    fault(Rule::VhdSize, "a sector less", |c| footer(c, |footer| put_big(footer, 48, 8, (20 << 20) - 512))),
+    fault(Rule::VhdSize, "a sector less", |c| footer(c, |footer| put_big(footer, 48, 8, (20 << 20) - 512))).note(),
 ];
 
 /// A disk that holds changes to another. Its parent is the second of the chain.
@@ -356,6 +358,36 @@ fn bat(chain: &mut Chain, entry: usize, change: impl Fn(u64) -> u64) -> Where {
     Where::Any(vec![Where::Offset(start as u64, MIB as u64), Where::Named("BAT"), Where::Named("block")])
 }
 
+/// Adds a parent locator to the metadata: the GUID of the parent's data, and a path.
+fn name_parent(chain: &mut Chain) {
+    const LOCATOR_AT: usize = 0x2_0000;
+    let ids = ["a8d35f2d-b30b-454d-abf7-d3d84834ab0c", "b04aefb7-d19e-4a81-b789-25b8e9445913"];
+    let ids = ids.map(|id| Uuid::parse_str(id).unwrap().to_bytes_le());
+    let pairs = [("parent_linkage", "{01234567-89ab-4def-8123-456789abcdef}"), ("relative_path", r".\parent.vhdx")];
+    let mut locator = ids[1].to_vec();
+    locator.extend([0, 0, pairs.len() as u8, 0]);
+    locator.resize(20 + 12 * pairs.len(), 0);
+    for (number, (key, value)) in pairs.into_iter().enumerate() {
+        let (key, value) = (units(key), units(value));
+        let (at, entry) = (locator.len(), 20 + 12 * number);
+        for (field, len, number) in [(0, 4, at), (4, 4, at + key.len()), (8, 2, key.len()), (10, 2, value.len())] {
+            put(&mut locator, entry + field, len, number as u64);
+        }
+        locator.extend(key);
+        locator.extend(value);
+    }
+    let (_, start) = region(chain, METADATA);
+    let count = int(&chain[0], start + 10, 2) as usize;
+    let entry = start + 32 + 32 * count;
+    chain[0][entry..entry + 16].copy_from_slice(&ids[0]);
+    // The flag: required.
+    for (at, len, value) in [(16, 4, LOCATOR_AT), (20, 4, locator.len()), (24, 4, 4)] {
+        put(&mut chain[0], entry + at, len, value as u64);
+    }
+    put(&mut chain[0], start + 10, 2, count as u64 + 1);
+    chain[0][start + LOCATOR_AT..][..locator.len()].copy_from_slice(&locator);
+}
+
 const VHDX: Faults = &[
     fault(Rule::VhdxIdentifier, "another one", |c| {
         c[0][0] = b'V';
@@ -380,7 +412,10 @@ const VHDX: Faults = &[
     fault(Rule::VhdxHeader, "a log over the headers", |c| headers(c, &HEADERS, |header| put(header, 72, 8, 0)))
         .also(&[Rule::VhdxBlockOverlap]),
     fault(Rule::VhdxHeader, "one sequence number", |c| headers(c, &HEADERS, |header| put(header, 8, 8, 7))),
-    fault(Rule::VhdxLog, "a log without entries", |c| headers(c, &HEADERS, |header| header[48..64].fill(0xAB))),
+    fault(Rule::VhdxLog, "a log without entries", |c| {
+        headers(c, &HEADERS, |header| header[48..64].fill(0xAB));
+        Where::Named("log")
+    }),
     fault(Rule::VhdxRegion, "a checksum", |c| {
         c[0][REGIONS[1] + 4] ^= 1;
         Where::Any(vec![Where::Offset(REGIONS[1] as u64, 4096), Where::Named("region")])
@@ -436,7 +471,7 @@ const VHDX: Faults = &[
         let (_, start) = region(c, BAT);
         bat(c, 0, |_| start as u64 | 6)
     }),
-    fault(Rule::VhdxBlockOverlap, "the log on the metadata", |c| {
+    fault(Rule::VhdxRegion, "the log on the metadata", |c| {
         let (_, start) = region(c, METADATA);
         headers(c, &HEADERS, |header| put(header, 72, 8, start as u64));
         Where::Whole
@@ -450,12 +485,19 @@ const VHDX: Faults = &[
         c[0].resize(len, 0);
         Where::Whole
     }),
-    fault(Rule::VhdxParent, "that it does not name", |c| {
+    fault(Rule::VhdxMetadata, "a parent that it does not name", |c| {
         let (_, at) = item(c, FILE_PARAMETERS);
         c[0][at + 4] |= 2;
         Where::Whole
     })
-    .also(&[Rule::VhdxMetadata, Rule::VhdxBat, Rule::VhdxRegion]),
+    .also(&[Rule::VhdxParent, Rule::VhdxBat, Rule::VhdxRegion]),
+    fault(Rule::VhdxParent, "that is not there", |c| {
+        let (_, at) = item(c, FILE_PARAMETERS);
+        c[0][at + 4] |= 2;
+        name_parent(c);
+        Where::Whole
+    })
+    .also(&[Rule::VhdxBat, Rule::VhdxRegion]),
 ];
 
 #[test]

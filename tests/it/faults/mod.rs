@@ -6,7 +6,7 @@ mod boot;
 mod containers;
 mod ntfs;
 mod partitions;
-mod volumes;
+pub(crate) mod volumes;
 
 use std::any::Any;
 use std::collections::BTreeSet;
@@ -63,14 +63,21 @@ struct Fault<T: 'static> {
     /// Rules of level error that may be broken with it, because they follow from it.
     also: &'static [Rule],
     inject: fn(&mut T) -> Where,
+    /// Whether a note is all that it deserves, though the rule is of another level.
+    note: bool,
 }
 
 /// A fault that breaks one rule only.
 const fn fault<T>(rule: Rule, name: &'static str, inject: fn(&mut T) -> Where) -> Fault<T> {
-    Fault { rule, name, also: &[], inject }
+    Fault { rule, name, also: &[], inject, note: false }
 }
 
 impl<T> Fault<T> {
+    const fn note(mut self) -> Self {
+        self.note = true;
+        self
+    }
+
     const fn also(mut self, also: &'static [Rule]) -> Self {
         self.also = also;
         self
@@ -91,7 +98,7 @@ fn failures<T: Clone + Sync>(
             let judged = std::panic::catch_unwind(AssertUnwindSafe(|| {
                 let mut broken = good.clone();
                 let place = (fault.inject)(&mut broken);
-                judge(fault.rule, fault.also, &place, &check(&broken))
+                judge(fault, &place, &check(&broken))
             }));
             if let Some(failure) = judged.unwrap_or_else(|panic| Some(words_of(&*panic))) {
                 found.push(format!("{}, {}, on {on}: {failure}", fault.rule.code(), fault.name));
@@ -112,7 +119,8 @@ fn words_of(panic: &(dyn Any + Send)) -> String {
 }
 
 /// What is wrong with what was found about a fault.
-fn judge(rule: Rule, also: &[Rule], place: &Where, findings: &Findings) -> Option<String> {
+fn judge<T>(fault: &Fault<T>, place: &Where, findings: &Findings) -> Option<String> {
+    let (rule, also) = (fault.rule, fault.also);
     let mut failure = String::new();
     let of_rule: Vec<_> = findings.kept().iter().filter(|finding| finding.rule == rule).collect();
     if of_rule.is_empty() {
@@ -122,7 +130,7 @@ fn judge(rule: Rule, also: &[Rule], place: &Where, findings: &Findings) -> Optio
         }
     } else if !of_rule.iter().any(|finding| place.fits(finding)) {
         let _ = write!(failure, "found, but not at {place:?}: {}", of_rule[0]);
-    } else if rule.level() != Level::Note && of_rule.iter().all(|finding| finding.level == Level::Note) {
+    } else if rule.level() != Level::Note && !fault.note && of_rule.iter().all(|finding| finding.level == Level::Note) {
         let _ = write!(failure, "no more than a note: {}", of_rule[0]);
     }
     let others: BTreeSet<Rule> = findings

@@ -29,7 +29,7 @@ pub(super) const WOF_LEN: usize = 30_000;
 pub(super) const WOF_CHUNK: usize = 4096;
 
 /// A volume of our own writer, with one of everything.
-pub(super) fn ours(cluster_size: u32, sector_size: u32) -> Surgeon {
+pub(crate) fn ours(cluster_size: u32, sector_size: u32) -> Surgeon {
     let tree = everything();
     let options = Options {
         cluster_size,
@@ -246,7 +246,7 @@ fn large_descriptor(mask: u32) -> Vec<u8> {
 }
 
 /// A volume that mkntfs formatted and ntfs-3g filled, with compressed and fragmented files. `None` where this machine cannot.
-pub(super) fn foreign() -> Option<Surgeon> {
+pub(crate) fn foreign() -> Option<Surgeon> {
     let tools = Tools::find(&[&Volume::TOOLS[..], &["setfattr"]].concat())?;
     let volume = Volume::format(&tools, 4096, 16 << 20, &["-L", "foreign"]);
     volume.mounted(|root| fill(&tools, root))?;

@@ -155,14 +155,13 @@ pub(super) const FAULTS: Faults = &[
     fault(Rule::IndexBlock, "entries in another place", |v| leaf(v, |block| block[NODE] += 4)).also(LOST),
     fault(Rule::IndexBlock, "entries past the end", |v| leaf(v, |block| put(block, NODE, 4, 0x2000))).also(LOST),
     fault(Rule::IndexBlock, "more used than there is", |v| leaf(v, |block| put(block, NODE + 4, 4, 5000))).also(LOST),
-    fault(Rule::IndexBlock, "less used than there is", |v| {
+    fault(Rule::IndexEntry, "the closing one half outside", |v| {
         leaf(v, |block| {
             let used = int(block, NODE + 4, 4);
             put(block, NODE + 4, 4, used - 8);
         })
     })
-    .also(LOST)
-    .also(&[Rule::NotIndexed, Rule::Unreachable, Rule::IndexEntry]),
+    .also(&[Rule::NotIndexed, Rule::Unreachable, Rule::IndexBlock]),
     fault(Rule::IndexBlock, "another allocated length", |v| leaf(v, |block| put(block, NODE + 8, 4, 4000))).also(LOST),
     fault(Rule::IndexEntry, "an odd length", |v| leaf_entry(v, 3, |entry| entry[8] += 4)).also(LOST),
     fault(Rule::IndexEntry, "no length", |v| leaf_entry(v, 3, |entry| put(entry, 8, 2, 0))).also(LOST),
@@ -287,7 +286,9 @@ pub(super) const FAULTS: Faults = &[
     fault(Rule::ReparseIndex, "no entry", |v| {
         let entry = v.entry_of(26, "$R", Node::Root, 1);
         v.remove_entry(&entry);
-        Where::Any(vec![Where::Record(26), Where::Record(v.find("link one")), Where::Record(v.find("link two"))])
+        Where::Records(
+            [v.find("link one"), v.find("link two"), v.find("overlay.txt"), v.find("third party"), 26].into(),
+        )
     }),
     fault(Rule::ReparseIndex, "an entry of no file", |v| {
         let end = v.end_entry(26, "$R", Node::Root);

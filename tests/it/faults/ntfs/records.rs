@@ -10,8 +10,6 @@ const LOST: &[Rule] = &[Rule::IndexReference, Rule::MftBitmap];
 /// What follows when the attributes of a record cannot be told.
 const NO_ATTRIBUTES: &[Rule] =
     &[Rule::IndexReference, Rule::AttributeHeader, Rule::StandardInformation, Rule::AttributeKind, Rule::LinkCount];
-/// What else a damaged stream shows.
-const STREAM: &[Rule] = &[Rule::EntrySizes, Rule::AttributeKind];
 
 /// Changes a field in the header of a plain file's record.
 fn header(volume: &mut Surgeon, at: usize, len: usize, change: impl Fn(u64) -> u64) -> Where {
@@ -97,7 +95,11 @@ pub(super) const FAULTS: Faults = &[
     fault(Rule::Fixup, "an update sequence past the end", |v| raw(v, |raw| raw[4..6].fill(0xFF))).also(LOST),
     fault(Rule::Fixup, "a short update sequence", |v| raw(v, |raw| raw[6] = 2)).also(LOST),
     fault(Rule::RecordMagic, "BAAD", |v| raw(v, |raw| raw[..4].copy_from_slice(b"BAAD"))).also(LOST),
-    fault(Rule::RecordMagic, "zeros", |v| raw(v, |raw| raw.fill(0))).also(LOST),
+    fault(Rule::MftBitmap, "a record of zeros is marked", |v| {
+        raw(v, |raw| raw.fill(0));
+        Where::Records(vec![0, only(v)])
+    })
+    .also(&[Rule::IndexReference, Rule::RecordMagic]),
     fault(Rule::RecordHeader, "attributes in the update sequence", |v| header(v, 20, 2, |_| 0x30)).also(NO_ATTRIBUTES),
     fault(Rule::RecordHeader, "attributes past the end", |v| header(v, 20, 2, |_| 0xFFF8)).also(NO_ATTRIBUTES),
     fault(Rule::RecordHeader, "attributes at an odd place", |v| header(v, 20, 2, |at| at + 1)).also(NO_ATTRIBUTES),
@@ -186,7 +188,6 @@ pub(super) const FAULTS: Faults = &[
         let len = v.attribute(record, kind::DATA, "first").raw.len() as u64;
         stream(v, "first", 4, 4, len + 4)
     })
-    .also(STREAM)
     .also(&[Rule::RecordHeader, Rule::EntrySizes, Rule::ClusterLeak, Rule::AttributeKind]),
     fault(Rule::AttributeHeader, "no length", |v| stream(v, "first", 4, 4, 0))
         .also(&[Rule::RecordHeader, Rule::ClusterLeak]),
@@ -220,7 +221,7 @@ pub(super) const FAULTS: Faults = &[
         swap(v, &one, &other)
     }),
     fault(Rule::AttributeKind, "an unknown type", |v| stream(v, "second", 0, 4, 0x88)),
-    fault(Rule::AttributeKind, "two main streams", |v| stream(v, "first", 9, 1, 0)),
+    fault(Rule::AttributeKind, "two main streams", |v| stream(v, "first", 9, 1, 0)).also(&[Rule::EntrySizes]),
     fault(Rule::AttributeKind, "a file without a main stream", |v| {
         let record = v.find("object one");
         v.remove(record, kind::DATA, "");
@@ -244,13 +245,13 @@ pub(super) const FAULTS: Faults = &[
         move_out(v, record, kind::OBJECT_ID)
     })
     .also(&[Rule::ObjectId]),
-    fault(Rule::AttributeKind, "a file without a name", |v| {
+    fault(Rule::FileName, "none", |v| {
         let record = only(v);
         v.remove(record, kind::FILE_NAME, "");
         v.set(record, 18, 2, 0);
         Where::Record(record)
     })
-    .also(&[Rule::IndexReference, Rule::Unreachable, Rule::FileName, Rule::LinkCount]),
+    .also(&[Rule::IndexReference, Rule::Unreachable, Rule::AttributeKind, Rule::LinkCount]),
     fault(Rule::AttributeList, "another instance", |v| list(v, 5, 24, &[0x77, 0])),
     fault(Rule::AttributeList, "another type", |v| list(v, 1, 0, &[0x40])),
     fault(Rule::AttributeList, "another record", |v| {

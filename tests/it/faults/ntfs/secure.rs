@@ -146,7 +146,6 @@ pub(super) const FAULTS: Faults = &[
     fault(Rule::SecurityDescriptor, "another revision", |v| own(v, 0, &[2])),
     fault(Rule::SecurityDescriptor, "absolute", |v| own(v, 3, &[0])),
     fault(Rule::SecurityDescriptor, "an owner past the end", |v| own(v, 4, &[0xFF, 0xFF])),
-    fault(Rule::SecurityDescriptor, "no owner", |v| own(v, 4, &[0; 4])),
     fault(Rule::SecurityDescriptor, "a list past the end", |v| own(v, 16, &[0xFF, 0xFF])),
     fault(Rule::SecurityDescriptor, "a list that is too long", |v| {
         let list = int(&v.value(12, kind::SECURITY_DESCRIPTOR, ""), 16, 4) as usize;

@@ -70,22 +70,6 @@ pub(super) const FAULTS: Faults = &[
 pub(super) const COMPRESSED: Faults = &[
     fault(Rule::CompressedStream, "a chunk without a signature", |v| lznt1(v, 0, &[0x10, 0x80])),
     fault(Rule::CompressedStream, "a match before the start", |v| lznt1(v, 2, &[0xFF, 0xFF, 0xFF])),
-    fault(Rule::CompressedStream, "a chunk longer than its unit", |v| {
-        let (record, lcn, clusters) = unit(v);
-        // Chunk after chunk to the end of the unit, where one begins that has no room.
-        let end = (lcn + clusters) as usize * v.cluster;
-        let mut at = lcn as usize * v.cluster;
-        while int(&v.bytes, at, 2) != 0 && at + 2 < end {
-            let len = (int(&v.bytes, at, 2) as usize & 0xFFF) + 3;
-            if at + len + 2 >= end {
-                break;
-            }
-            at += len;
-        }
-        v.bytes[at..at + 2].copy_from_slice(&[0xFF, 0xBF]);
-        v.bytes[at + 2..end].fill(0);
-        Where::Record(record)
-    }),
     fault(Rule::SparseFlag, "a compressed stream that the file does not admit", |v| {
         attributes(v, r"compressed\text", |old| old & !COMPRESSED_FILE)
     }),
@@ -97,27 +81,27 @@ pub(super) const COMPRESSED: Faults = &[
         Where::Record(record)
     })
     .also(&[Rule::EntrySizes]),
-    fault(Rule::AttributeHeader, "an unknown unit of compression", |v| {
+    fault(Rule::AttributeSizes, "an unknown unit of compression", |v| {
         let record = v.find(r"compressed\text");
         v.set_field(record, kind::DATA, "", 34, 1, 9);
         Where::Record(record)
     })
-    .also(&[Rule::CompressedStream, Rule::AttributeSizes]),
+    .also(&[Rule::CompressedStream]),
 ];
 
-/// The first compressed unit of a file: its record, where it is, how many clusters it has.
-fn unit(volume: &Surgeon) -> (u64, u64, u64) {
+/// The first compressed unit of a file: its record, and where it is.
+fn unit(volume: &Surgeon) -> (u64, u64) {
     let record = volume.find(r"compressed\text");
     let attribute = volume.attribute(record, kind::DATA, "");
     assert_eq!(int(&attribute.raw, 12, 2), 1, "not compressed");
     let (lcn, clusters) = volume.runs(record, kind::DATA, "")[0];
     assert!(clusters < 16, "the first unit is not compressed");
-    (record, lcn.unwrap(), clusters)
+    (record, lcn.unwrap())
 }
 
 /// Changes bytes of the first compressed unit of a file.
 fn lznt1(volume: &mut Surgeon, at: usize, bytes: &[u8]) -> Where {
-    let (record, lcn, _) = unit(volume);
+    let (record, lcn) = unit(volume);
     let start = lcn as usize * volume.cluster + at;
     volume.bytes[start..start + bytes.len()].copy_from_slice(bytes);
     Where::Record(record)

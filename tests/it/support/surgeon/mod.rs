@@ -122,16 +122,6 @@ impl Surgeon {
 
     // Records.
 
-    /// How many records $MFT has.
-    pub(crate) fn records(&self) -> u64 {
-        self.mft.iter().map(|run| run.1).sum::<u64>() * self.cluster as u64 / self.record_len as u64
-    }
-
-    /// Where on the volume a byte of a record lies.
-    pub(crate) fn record_at(&self, number: u64, at: usize) -> usize {
-        self.place(&self.mft, number as usize * self.record_len + at).expect("$MFT has no holes")
-    }
-
     /// A record as it lies on the volume.
     pub(crate) fn raw_record(&self, number: u64) -> Vec<u8> {
         self.read_runs(&self.mft, number as usize * self.record_len, self.record_len)

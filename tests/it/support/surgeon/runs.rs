@@ -109,12 +109,6 @@ impl Surgeon {
         panic!("{at} is past the end of the runs")
     }
 
-    /// Where on the volume the byte at `at` of a non-resident stream lies.
-    #[track_caller]
-    pub(crate) fn stream_at(&self, base: u64, kind: u32, name: &str, at: usize) -> usize {
-        self.place(&self.runs(base, kind, name), at).expect("not a hole")
-    }
-
     /// Reads a stream: piece by piece, as no piece of a cluster is torn.
     pub(super) fn read_runs(&self, runs: &[Run], at: usize, len: usize) -> Vec<u8> {
         let mut bytes = Vec::with_capacity(len);

@@ -18,11 +18,6 @@ impl Surgeon {
         int(&self.entry_bytes(&entry), 20 + 8, 8) as usize
     }
 
-    /// Where that is on the volume.
-    pub(crate) fn sds_offset(&self, at: usize) -> usize {
-        self.stream_at(RECORD, kind::DATA, "$SDS", at)
-    }
-
     /// Changes bytes of $SDS, in a block and in its copy.
     pub(crate) fn patch_sds(&mut self, at: usize, bytes: &[u8]) {
         self.patch(RECORD, kind::DATA, "$SDS", at, bytes);
