@@ -242,7 +242,8 @@ const DEMO: Faults = &[
         .also(&[Rule::MachineMismatch, Rule::BootDriver]),
     fault(Rule::Loader, "that the store does not find", |d| {
         set_devices(d);
-        file(d, BCD, |bytes| replace(bytes, "winload.exe", "winloax.exe"))
+        file(d, BCD, |bytes| replace(bytes, "winload.exe", "winloax.exe"));
+        Where::Named("winloax.exe")
     }),
     fault(Rule::LoaderHive, "no hive", |d| file(d, SYSTEM, |bytes| bytes[0] = b'R')).also(&[Rule::HiveDamaged]),
     fault(Rule::LoaderHive, "under another name", |d| rename(d, SYSTEM, 5, "X")).also(&[

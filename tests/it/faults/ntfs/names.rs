@@ -85,18 +85,18 @@ pub(super) const FAULTS: Faults = &[
         Where::Record(record)
     })
     .also(&[Rule::IndexReference, Rule::AttributeKind, Rule::Unreachable, Rule::NotIndexed]),
-    fault(Rule::FileName, "in a directory that is none", |v| {
+    fault(Rule::Unreachable, "in a directory that is none", |v| {
         let (record, other) = (only(v), v.reference(v.find("plain.bin")));
         v.patch_own_name(record, "only", 0, &other.to_le_bytes());
         Where::Record(record)
     })
-    .also(&[Rule::IndexReference, Rule::NotIndexed, Rule::Unreachable]),
-    fault(Rule::FileName, "in a record that is not there", |v| {
+    .also(&[Rule::IndexReference, Rule::NotIndexed, Rule::FileName]),
+    fault(Rule::Unreachable, "in a record that is not there", |v| {
         let record = only(v);
         v.patch_own_name(record, "only", 0, &(1 << 48 | 0xFF_FFFFu64).to_le_bytes());
         Where::Record(record)
     })
-    .also(&[Rule::IndexReference, Rule::NotIndexed, Rule::Unreachable]),
+    .also(&[Rule::IndexReference, Rule::NotIndexed, Rule::FileName]),
     fault(Rule::NamePair, "a long one alone", |v| {
         let record = v.find(r"pair\ZBOTH.TXT");
         v.patch_name(record, "ZBOTH.TXT", NAMESPACE, &[1]);
@@ -168,14 +168,14 @@ pub(super) const FAULTS: Faults = &[
         v.remove_entry(&entry);
         Where::Record(record)
     }),
-    fault(Rule::Unreachable, "a directory without an entry", |v| {
+    fault(Rule::NotIndexed, "a directory without an entry", |v| {
         let directory = v.find(r"deep\er");
         let records = vec![directory, only(v)];
         let entry = v.entry(v.find("deep"), Key::Name("er"));
         v.remove_entry(&entry);
         Where::Records(records)
     })
-    .also(&[Rule::NotIndexed]),
+    .also(&[Rule::Unreachable]),
     fault(Rule::DirectoryCycle, "a directory in itself", |v| {
         let directory = v.find(r"deep\er");
         let reference = v.reference(directory).to_le_bytes();
