@@ -13,10 +13,13 @@ use crate::base::ReadAt;
 use crate::error::{Context, Error, Kind, Result};
 use crate::format::fat;
 use crate::format::hive::{Hive, ReadOptions};
-use crate::format::partitions::{Scheme, Table};
+use crate::format::partitions::{SECTOR, Scheme, Table};
 use crate::format::wim::{ImageInfo, PartId, Wim};
 use crate::tree::Tree;
 use crate::windows::About;
+
+/// The hint for what is none.
+const IMAGES: &str = "an image is a WIM, ESD, SWM, VHD, VHDX, or the bare sectors of a disk or an NTFS volume";
 
 /// Which image or volume of a file is meant, as a user says it.
 #[derive(Debug, Clone, Copy, Default)]
@@ -46,6 +49,11 @@ impl Input {
             [b'r', b'e', b'g', b'f', ..] => Err(Error::invalid("a registry hive, and no image")
                 .hint("`nanovhd reg` and, for a boot store, `nanovhd bcd` show what is in it")
                 .context(path.display())),
+            _ if InputFile::open(path)?.len() < SECTOR => {
+                Err(Error::corrupt("neither a WIM nor a disk: shorter than a sector")
+                    .hint(IMAGES)
+                    .context(path.display()))
+            }
             _ => Opened::open(path).map(Self::Disk),
         }
     }
@@ -208,9 +216,7 @@ fn guid_of(table: &Table, partition: u32, serial: u64) -> Uuid {
 /// Whatever is no WIM is taken for a disk. If it is none, this says so, and not only what a partition table should look like.
 fn not_an_image(error: Error) -> Error {
     match error.kind() {
-        Kind::Corrupt | Kind::Truncated => error
-            .context("neither a WIM nor a disk")
-            .hint("an image is a WIM, ESD, SWM, VHD, VHDX, or the bare sectors of a disk or an NTFS volume"),
+        Kind::Corrupt | Kind::Truncated => error.context("neither a WIM nor a disk").hint(IMAGES),
         _ => error,
     }
 }

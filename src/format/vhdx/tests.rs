@@ -132,6 +132,7 @@ fn evil_fields_are_refused() {
     let headers: [(usize, &[u8], Kind); 2] = [(66, &[2, 0], Kind::Unsupported), (8, &[1; 8], Kind::Corrupt)];
     for (at, value, kind) in headers {
         let mut bytes = sample();
+        bytes[ondisk::HEADERS_AT[0] as usize + 100] ^= 1; // two that are the same may have one sequence number
         patch(&mut bytes, ondisk::HEADERS_AT, ondisk::HEADER_LEN, at, value);
         assert_eq!(Vhdx::open(&bytes).unwrap_err().kind(), kind, "header {at}");
     }
