@@ -37,8 +37,8 @@ static GOOD: LazyLock<Vec<u8>> = LazyLock::new(|| {
     fs::read(&disk).unwrap()
 });
 
-fn check(disk: &Vec<u8>) -> Findings {
-    let disk: Arc<dyn ReadAt> = Arc::new(disk.clone());
+fn check(disk: &[u8]) -> Findings {
+    let disk: Arc<dyn ReadAt> = Arc::new(disk.to_vec());
     let mut findings = Findings::default();
     image::check(&disk, None, &mut findings);
     findings
@@ -306,11 +306,11 @@ const UEFI: Faults = &[
 #[test]
 fn faults_of_the_demo_are_found() {
     assert_clean("the demo", &check(&GOOD));
-    assert_none(&failures("the demo", &*GOOD, DEMO, check));
+    assert_none(&failures("the demo", &*GOOD, DEMO, |disk| check(disk)));
 }
 
 #[test]
 fn faults_of_a_disk_for_uefi_are_found() {
     let Some(disk) = gpt_disk() else { return };
-    assert_none(&failures("a disk for UEFI", &disk, UEFI, check));
+    assert_none(&failures("a disk for UEFI", &disk, UEFI, |disk| check(disk)));
 }

@@ -27,9 +27,9 @@ pub(super) fn rules() -> impl Iterator<Item = Rule> {
     MBR.iter().chain(GPT).map(|fault| fault.rule)
 }
 
-fn check(disk: &Vec<u8>) -> Findings {
+fn check(disk: &[u8]) -> Findings {
     let mut findings = Findings::default();
-    nanovhd::verify::partitions::check(disk, &mut findings);
+    nanovhd::verify::partitions::check(&disk, &mut findings);
     findings
 }
 
@@ -269,12 +269,12 @@ const GPT: Faults = &[
 fn faults_of_an_mbr_are_found() {
     let disk = mbr_disk();
     assert_clean("a disk with an MBR", &check(&disk));
-    assert_none(&failures("an MBR", &disk, MBR, check));
+    assert_none(&failures("an MBR", &disk, MBR, |disk| check(disk)));
 }
 
 #[test]
 fn faults_of_a_gpt_are_found() {
     let Some(disk) = gpt_disk() else { return };
     assert_clean("a disk with a GPT", &check(&disk));
-    assert_none(&failures("a GPT", &disk, GPT, check));
+    assert_none(&failures("a GPT", &disk, GPT, |disk| check(disk)));
 }
