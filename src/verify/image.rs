@@ -49,7 +49,7 @@ struct Opened {
     window: Arc<dyn ReadAt>,
     content: Content,
     tree: Option<Tree>,
-    windows: bool,
+    windows: Option<windows::Installed>,
 }
 
 /// Checks a disk, or a bare volume, from its division to its installation. With `only`, of its volumes just that one, and not
@@ -87,7 +87,7 @@ impl Opened {
             Content::Fat => fat_tree(&window, findings),
             _ => None,
         };
-        let windows = tree.as_ref().is_some_and(|tree| windows::check(tree, findings));
+        let windows = tree.as_ref().and_then(|tree| windows::check(tree, findings));
         Self { partition: partition.clone(), window, content, tree, windows }
     }
 
@@ -97,6 +97,7 @@ impl Opened {
             window: &self.window,
             content: self.content,
             tree: self.tree.as_ref(),
+            machine: self.windows.and_then(|windows| windows.machine),
         }
     }
 
@@ -107,7 +108,7 @@ impl Opened {
             bytes: self.window.len(),
             content: self.content.to_string(),
             names: self.tree.as_ref().map(|tree| tree.walk().count()),
-            windows: self.windows,
+            windows: self.windows.is_some(),
         }
     }
 }

@@ -321,13 +321,13 @@ impl Config<'_> {
 fn check_installation(volume: &Volume<'_>, root: &str, object: &Object, level: Level, findings: &mut Findings) {
     let Some(tree) = volume.tree else { return };
     let hive = format!(r"{root}\System32\config\SYSTEM");
-    stored::check(volume, std::slice::from_ref(&hive), level, findings);
     let mut bad = |rule: Rule, path: &str, found: String, allowed: &str, level: Level| {
         let mut finding = Finding::new(rule, found).allowed(allowed).path(path).level(level);
         finding.place.partition = Some(volume.partition.number);
         findings.add(finding);
     };
-    match registry::read_hive(tree, &hive) {
+    let system = registry::read_hive(tree, &hive);
+    match &system {
         Ok(None) => bad(Rule::LoaderHive, &hive, "no such file".into(), "the hive", level),
         Err(problem) => bad(Rule::LoaderHive, &hive, problem.to_string(), "a sound hive", level),
         Ok(Some(system)) => {
@@ -342,7 +342,7 @@ fn check_installation(volume: &Volume<'_>, root: &str, object: &Object, level: L
                 }
             }
             // Windows PE has a control set as well.
-            if registry::current_control_set(&system).is_none() {
+            if registry::current_control_set(system).is_none() {
                 bad(Rule::LoaderHive, &hive, "no current control set".into(), r"Select\Current, and its key", level);
             }
         }
@@ -353,6 +353,8 @@ fn check_installation(volume: &Volume<'_>, root: &str, object: &Object, level: L
     if volume.file(&kernel).is_none() && !winpe {
         bad(Rule::Loader, &kernel, "no such file".into(), "the kernel", level);
     }
+    let paths = stored::read_by_loader(tree, root, system.ok().flatten().as_ref());
+    stored::check(volume, &paths, level, findings);
 }
 
 /// The type that an object of a well-known name has.

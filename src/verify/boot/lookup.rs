@@ -2,14 +2,16 @@
 //!
 //! The files of a [`Tree`](crate::tree::Tree) have been found by their own records, and unpacked. Boot programs look names up in directories,
 //! and BOOTMGR's boot record cannot unpack; so this walk is their own, in small: it scans the entries of a directory one after
-//! the other, as boot records do, instead of descending by order.
+//! the other, as boot records do, instead of descending by order. What a directory lists is kept for the next name in it.
 
-use std::collections::BTreeSet;
+use std::cell::RefCell;
+use std::collections::{BTreeSet, HashMap};
+use std::rc::Rc;
 
 use crate::base::bytes::{u16_at, u32_at, u64_at};
 use crate::base::{ReadAt, upcase};
 use crate::error::{Error, Result};
-use crate::format::ntfs::ondisk::{I30, STRIDE, file, kind, namespace};
+use crate::format::ntfs::ondisk::{I30, STRIDE, file, kind};
 
 /// The longest directory that is read, in bytes: some 500,000 names.
 const MAX_DIRECTORY: u64 = 64 << 20;
@@ -47,6 +49,15 @@ pub(super) struct Lookup<'v> {
     cluster: u64,
     record: usize,
     mft: Vec<Run>,
+    listings: RefCell<HashMap<u64, Rc<Listing>>>,
+}
+
+/// The names in a directory in upper case, with their records, in so far as they can be read.
+#[derive(Default)]
+struct Listing {
+    records: HashMap<Vec<u16>, u64>,
+    /// Why there may be more.
+    broken: Option<String>,
 }
 
 /// Clusters in a row; a hole has no place.
@@ -94,7 +105,7 @@ impl<'v> Lookup<'v> {
         }
         let lcn = u64_at(&boot, 0x30);
         let first = vec![Run { lcn, len: (record * 16).div_ceil(cluster) }];
-        let mut lookup = Self { volume, cluster, record: record as usize, mft: first };
+        let mut lookup = Self { volume, cluster, record: record as usize, mft: first, listings: RefCell::default() };
         // What the record of $MFT itself says counts, and it says it in pieces where there are many.
         let own = lookup.parts_of(&lookup.read_record(u64::from(file::MFT))?)?;
         let own = own.into_iter().filter(|part| part.kind == kind::DATA && part.name.is_empty());
@@ -140,16 +151,32 @@ impl<'v> Lookup<'v> {
 
     /// The record that a name in a directory leads to.
     fn child(&self, directory: u64, name: &[u16]) -> Result<Option<u64>> {
+        let known = self.listings.borrow().get(&directory).cloned();
+        let listing = known.unwrap_or_else(|| {
+            let mut listing = Listing::default();
+            listing.broken = self.list(directory, &mut listing.records).err().map(|problem| problem.to_string());
+            let listing = Rc::new(listing);
+            self.listings.borrow_mut().insert(directory, Rc::clone(&listing));
+            listing
+        });
+        let name: Vec<u16> = name.iter().map(|unit| upcase::upcase(*unit)).collect();
+        match (listing.records.get(&name), &listing.broken) {
+            (Some(record), _) => Ok(Some(*record)),
+            (None, Some(problem)) => Err(Error::corrupt(problem)),
+            (None, None) => Ok(None),
+        }
+    }
+
+    /// Reads all entries of a directory. Those before a block that cannot be read are found nevertheless.
+    fn list(&self, directory: u64, records: &mut HashMap<Vec<u16>, u64>) -> Result<()> {
         let root = self.stream(directory, kind::INDEX_ROOT, I30)?;
         let Some(Part { body: Body::Resident(root), .. }) = root.first() else {
             return Err(bad("a directory without an index"));
         };
-        if let Some(found) = root.get(16..).and_then(|node| in_node(node, name)) {
-            return Ok(Some(found));
-        }
+        list_node(root.get(16..).unwrap_or_default(), records);
         let blocks = self.stream(directory, kind::INDEX_ALLOCATION, I30)?;
         if blocks.is_empty() {
-            return Ok(None);
+            return Ok(());
         }
         let block_len = u32_at(root, 8).unwrap_or_default() as usize;
         if !matches!(block_len, 512..=65_536) || !block_len.is_power_of_two() {
@@ -164,11 +191,9 @@ impl<'v> Lookup<'v> {
             }
             self.read(&runs, number * block_len as u64, &mut block)?;
             fix_up(&mut block, b"INDX")?;
-            if let Some(found) = block.get(24..).and_then(|node| in_node(node, name)) {
-                return Ok(Some(found));
-            }
+            list_node(block.get(24..).unwrap_or_default(), records);
         }
-        Ok(None)
+        Ok(())
     }
 
     fn bitmap(&self, directory: u64) -> Result<Vec<u8>> {
@@ -352,23 +377,26 @@ fn pieces(runs: &[Run]) -> usize {
     count
 }
 
-/// The record that a name in a node leads to; nothing if the node is damaged, too.
-fn in_node(node: &[u8], name: &[u16]) -> Option<u64> {
-    let mut at = u32_at(node, 0)? as usize;
-    loop {
-        let len = usize::from(u16_at(node, at + 8)?);
-        if u16_at(node, at + 12)? & 2 != 0 || len < 16 {
-            return None;
-        }
-        let units = usize::from(*node.get(at + 16 + 64)?);
-        let found = node.get(at + 16 + 66..at + 16 + 66 + 2 * units)?;
-        let found: Vec<u16> = found.chunks_exact(2).map(|pair| u16::from_le_bytes([pair[0], pair[1]])).collect();
-        let posix = *node.get(at + 16 + 65)? == namespace::POSIX;
-        if upcase::same(&found, name) || (posix && found == name) {
-            return Some(u64_at(node, at)? & 0xFFFF_FFFF_FFFF);
-        }
+/// The names in a node up to its end, or to where it is damaged; the first of equal ones counts.
+fn list_node(node: &[u8], records: &mut HashMap<Vec<u16>, u64>) {
+    let mut at = u32_at(node, 0).map_or(usize::MAX, |first| first as usize);
+    while let Some((name, record, len)) = entry_at(node, at) {
+        records.entry(name).or_insert(record);
         at += len;
     }
+}
+
+/// The name of an entry in upper case, its record and the entry's length; nothing for the last one.
+fn entry_at(node: &[u8], at: usize) -> Option<(Vec<u16>, u64, usize)> {
+    const NAME_LEN: usize = 16 + 64;
+    let entry = node.get(at..)?;
+    let len = usize::from(u16_at(entry, 8)?);
+    if u16_at(entry, 12)? & 2 != 0 || len < 16 {
+        return None;
+    }
+    let name = entry.get(NAME_LEN + 2..)?.get(..2 * usize::from(*entry.get(NAME_LEN)?))?;
+    let units = name.as_chunks::<2>().0.iter().map(|unit| upcase::upcase(u16::from_le_bytes(*unit)));
+    Some((units.collect(), u64_at(entry, 0)? & 0xFFFF_FFFF_FFFF, len))
 }
 
 /// Puts the last words of all strides back.

@@ -43,6 +43,8 @@ pub struct Volume<'v> {
     pub content: Content,
     /// Its files, where they could be read.
     pub tree: Option<&'v Tree>,
+    /// The processor of the Windows on it.
+    pub machine: Option<Machine>,
 }
 
 impl Volume<'_> {
@@ -73,7 +75,7 @@ struct Chain<'c> {
 /// Checks all that is between the firmware and the loader. `volumes` are all partitions of the table that lie on the disk.
 pub fn check(disk: &dyn ReadAt, table: &Table, volumes: &[Volume<'_>], findings: &mut Findings) {
     let windows = volumes.iter().find(|volume| volume.has(SYSTEM_HIVE));
-    let machine = windows.and_then(|volume| machine_of(volume.tree?));
+    let machine = windows.and_then(|volume| volume.machine);
     let chain = Chain { disk, table, volumes, machine };
     let system = volumes.iter().find(|volume| volume.is_efi_system());
     let on_mbr = matches!(table.scheme, Scheme::Mbr { .. });
@@ -103,17 +105,6 @@ impl Chain<'_> {
     fn from_store(&self, firmware: Firmware, manager: &Volume<'_>, findings: &mut Findings) {
         config::check(self, firmware, manager, findings);
     }
-}
-
-/// The processor of an installation: that of its kernel or loader.
-fn machine_of(tree: &Tree) -> Option<Machine> {
-    const PROGRAMS: [&str; 4] = [
-        r"\Windows\System32\ntoskrnl.exe",
-        r"\Windows\System32\ntdll.dll",
-        r"\Windows\System32\winload.exe",
-        r"\Windows\System32\winload.efi",
-    ];
-    PROGRAMS.iter().find_map(|path| Machine::of_pe(&tree.read_file(path).ok()??).ok())
 }
 
 #[cfg(test)]

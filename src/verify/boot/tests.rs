@@ -246,7 +246,8 @@ fn survives_damage() {
         let window: &dyn ReadAt = &*GOOD;
         let partition =
             Partition { number: 1, range: 0..GOOD.len() as u64, kind: Kind::Mbr(7), active: true, id: None };
-        let volume = Volume { partition: &partition, window, content: Content::Unknown, tree: Some(&tree) };
+        let volume =
+            Volume { partition: &partition, window, content: Content::Unknown, tree: Some(&tree), machine: None };
         let table = Table { scheme: Scheme::Mbr { signature: 1 }, partitions: vec![partition.clone()] };
         check(&*GOOD, &table, &[volume], &mut Findings::default());
     }

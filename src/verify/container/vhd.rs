@@ -295,16 +295,16 @@ impl Blocks<'_> {
                 if sector == ondisk::NO_BLOCK {
                     continue;
                 }
-                if self.can_be_at(u64::from(sector)) {
-                    starts.push(sector);
-                } else if !report.is_enough(Rule::VhdBat) {
-                    let at = self.table.start + block * 4;
-                    let found = format!("sector {sector}");
-                    let allowed = format!("a block beside the tables, before {:#x}", self.end);
-                    report.field(Rule::VhdBat, &format!("BAT entry {block}"), at, found, allowed);
+                match self.fault_of_place(u64::from(sector)) {
+                    None => starts.push(sector),
+                    Some((rule, allowed)) if !report.is_enough(rule) => {
+                        let at = self.table.start + block * 4;
+                        report.field(rule, &format!("BAT entry {block}"), at, format!("sector {sector}"), allowed);
+                    }
+                    Some(_) => {}
                 }
             }
-            if report.is_enough(Rule::VhdBat) {
+            if report.is_enough(Rule::VhdBat) || report.is_enough(Rule::VhdBlockOverlap) {
                 break;
             }
         }
@@ -312,10 +312,17 @@ impl Blocks<'_> {
         starts
     }
 
-    fn can_be_at(&self, sector: u64) -> bool {
+    /// Why no block can be at that sector: the rule, and what is allowed.
+    fn fault_of_place(&self, sector: u64) -> Option<(Rule, String)> {
         let range = sector * SECTOR..(sector + self.span()) * SECTOR;
-        let apart = |other: &Range<u64>| range.end <= other.start || range.start >= other.end;
-        range.start >= FOOTER_LEN && range.end <= self.end && apart(&self.header) && apart(&self.table)
+        let overlaps = |other: &Range<u64>| range.end > other.start && range.start < other.end;
+        let taken = [(&(0..FOOTER_LEN), "copy of the footer"), (&self.header, "header"), (&self.table, "BAT")];
+        if let Some((other, what)) = taken.into_iter().find(|(other, _)| overlaps(other)) {
+            let allowed = format!("a block beside the {what}, which is at {:#x} to {:#x}", other.start, other.end);
+            return Some((Rule::VhdBlockOverlap, allowed));
+        }
+        let outside = range.end > self.end;
+        outside.then(|| (Rule::VhdBat, format!("a block that ends at {:#x} or before", self.end)))
     }
 
     fn check_overlaps(&self, starts: &[u32], report: &mut Report<'_>) {

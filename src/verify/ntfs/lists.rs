@@ -1,6 +1,6 @@
 //! Files of several records: attribute lists and the records that extend a base record.
 
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 
 use zerocopy::FromBytes;
 
@@ -83,9 +83,10 @@ fn check_file(context: &mut Context<'_>, facts: &mut Facts, listed: &Listed) {
                 whole = false;
             }
             Ok(entries) => {
-                whole &= compare(&entries, &all, &holders, whole, &mut |rule, found, allowed| {
-                    fault(rule, found, allowed, at)
+                whole &= compare(&entries, &all, &holders, whole, &mut |found, allowed| {
+                    fault(Rule::AttributeList, found, allowed, at);
                 });
+                check_named(context, &entries, &holders);
             }
         },
     }
@@ -98,6 +99,8 @@ fn check_file(context: &mut Context<'_>, facts: &mut Facts, listed: &Listed) {
 /// Which records hold attributes of a file, and their references.
 struct Holders {
     references: HashMap<u32, u64>,
+    /// The reference of the base record.
+    base: u64,
     whole: bool,
 }
 
@@ -105,7 +108,7 @@ impl Holders {
     fn new(facts: &Facts, listed: &Listed) -> Self {
         let head = listed.head;
         let base = u64::from(head.sequence) << 48 | u64::from(head.number);
-        let mut holders = Self { references: HashMap::from([(head.number, base)]), whole: true };
+        let mut holders = Self { references: HashMap::from([(head.number, base)]), base, whole: true };
         for extension in facts.extensions_of(head.number) {
             holders
                 .references
@@ -113,6 +116,26 @@ impl Holders {
             holders.whole &= extension.whole;
         }
         holders
+    }
+
+    /// The records that a list names, and the base record, which needs no name.
+    fn named(&self, entries: &[Entry<'_>]) -> HashSet<u64> {
+        entries.iter().map(|entry| entry.holder).chain([self.base]).collect()
+    }
+}
+
+/// Each record that extends a file is named by the list, be there attributes in it or not.
+fn check_named(context: &mut Context<'_>, entries: &[Entry<'_>], holders: &Holders) {
+    let named = holders.named(entries);
+    let mut unnamed: Vec<(u32, u64)> =
+        holders.references.iter().map(|(number, reference)| (*number, *reference)).collect();
+    unnamed.retain(|(_, reference)| !named.contains(reference));
+    unnamed.sort_unstable();
+    for (number, _) in unnamed {
+        let finding =
+            Finding::new(Rule::ExtentRecord, format!("its base's list does not name it (base {:#x})", holders.base));
+        let allowed = "a base record in use whose attribute list names it";
+        context.add_in_record(number, finding.allowed(allowed).part("record header").at(32));
     }
 }
 
@@ -165,13 +188,14 @@ fn is_after(a: &Entry<'_>, b: &Entry<'_>) -> bool {
     a.kind.cmp(&b.kind).then_with(by_name).then(a.lowest.cmp(&b.lowest)).is_gt()
 }
 
-/// Compares the list with the attributes that are there; says whether they agree.
+/// Compares the list with the attributes that are there; says whether they agree. Those of records that the list does not name at all
+/// are not told one by one.
 fn compare(
     entries: &[Entry<'_>],
     all: &[Attribute<'_>],
     holders: &Holders,
     whole: bool,
-    fault: &mut dyn FnMut(Rule, String, &str),
+    fault: &mut dyn FnMut(String, &str),
 ) -> bool {
     let mut there: HashMap<(u64, u16), &Attribute<'_>> = HashMap::with_capacity(all.len());
     for attribute in all.iter().filter(|attribute| attribute.kind != kind::ATTRIBUTE_LIST) {
@@ -187,7 +211,6 @@ fn compare(
             Some(attribute) => {
                 agrees = false;
                 fault(
-                    Rule::AttributeList,
                     format!("{what} from VCN {} listed where {} is", entry.lowest, attribute.part()),
                     "the attribute that is there",
                 );
@@ -196,7 +219,6 @@ fn compare(
                 agrees = false;
                 let holder = entry.holder & super::context::NUMBER_MASK;
                 fault(
-                    Rule::AttributeList,
                     format!("{what}, instance {} of record {holder}, is listed and not there", entry.instance),
                     "attributes that are there",
                 );
@@ -204,26 +226,12 @@ fn compare(
             None => agrees = false,
         }
     }
-    let listed_records: Vec<u64> = entries.iter().map(|entry| entry.holder).collect();
-    let mut unlisted: Vec<_> = there.into_iter().collect();
+    agrees &= there.is_empty();
+    let named = holders.named(entries);
+    let mut unlisted: Vec<_> = there.into_iter().filter(|((holder, _), _)| named.contains(holder)).collect();
     unlisted.sort_unstable_by_key(|(key, _)| *key);
-    let mut unnamed_record = None;
-    for ((holder, _), attribute) in unlisted {
-        agrees = false;
-        if listed_records.contains(&holder) {
-            fault(
-                Rule::AttributeList,
-                format!("{} of record {} is not listed", attribute.part(), attribute.holder),
-                "every attribute",
-            );
-        } else if unnamed_record != Some(holder) {
-            unnamed_record = Some(holder);
-            fault(
-                Rule::ExtentRecord,
-                format!("record {} extends this file, and the list does not name it", attribute.holder),
-                "records that the list names",
-            );
-        }
+    for (_, attribute) in unlisted {
+        fault(format!("{} of record {} is not listed", attribute.part(), attribute.holder), "every attribute");
     }
     agrees
 }

@@ -10,6 +10,7 @@ use super::log;
 use crate::base::bytes::{u16_at, u32_at, u64_at};
 use crate::base::{Name, upcase};
 use crate::format::ntfs::ondisk::{BOOT_LEN, file, kind};
+use crate::tree::attributes as file_flag;
 use crate::verify::{Finding, Level, Rule};
 
 /// Record, name, and the attributes that it has to have beside name and standard information.
@@ -88,6 +89,12 @@ fn check_file(context: &mut Context<'_>, facts: &Facts, number: u32, name: &str,
     if !is_named && !names.is_empty() {
         fault("$FILE_NAME", "another name or directory".to_owned(), &format!("{name} in the root directory"));
     }
+    // Those of the root are whoever's who was at it: of a WIM's root directory, for one.
+    if number != file::ROOT {
+        if let Some(found) = fault_of_attributes(&all) {
+            fault("$STANDARD_INFORMATION", found, "hidden and system files: 0x6");
+        }
+    }
     for (kind, stream) in needed {
         if attributes::find(&all, *kind, stream).is_none() {
             let part = if stream.is_empty() {
@@ -98,6 +105,13 @@ fn check_file(context: &mut Context<'_>, facts: &Facts, number: u32, name: &str,
             fault(&part, "none".to_owned(), "it is there");
         }
     }
+}
+
+/// What is wrong with the attributes of a system file: all of them are hidden, and files of the system.
+pub(super) fn fault_of_attributes(all: &[Attribute<'_>]) -> Option<String> {
+    const NEEDED: u32 = file_flag::HIDDEN | file_flag::SYSTEM;
+    let found = u32_at(attributes::find(all, kind::STANDARD_INFORMATION, "")?.resident()?, 32)?;
+    (found & NEEDED != NEEDED).then(|| format!("attributes {found:#x}"))
 }
 
 /// The stream of a system file in clusters, for which a resident one is a fault of the rule.

@@ -6,6 +6,7 @@ use super::attributes::{self, Attribute};
 use super::context::{Context, NAME_AT, number_of};
 use super::facts::{Facts, ObjectId, ReparseTag};
 use super::index::{self, Entry, Wanted};
+use super::system;
 use crate::base::Name;
 use crate::base::bytes::{u32_at, u64_at};
 use crate::format::ntfs::ondisk::{collation, file, kind, record_flag};
@@ -34,6 +35,10 @@ pub(super) fn check(context: &mut Context<'_>, facts: &mut Facts) {
         for view in wanted.iter().filter(|view| attributes::find(&all, kind::INDEX_ROOT, view.name).is_none()) {
             let finding = Finding::new(Rule::SystemFile, "none").allowed("it is there").record(u64::from(number));
             context.add(finding.part(format_args!("$INDEX_ROOT:{}", view.name)));
+        }
+        if let Some(found) = system::fault_of_attributes(&all) {
+            let finding = Finding::new(Rule::SystemFile, found).allowed("hidden and system files: 0x6");
+            context.add(finding.record(u64::from(number)).part("$STANDARD_INFORMATION"));
         }
         match *name {
             "$Quota" => quotas(context, facts, number, &all, wanted),

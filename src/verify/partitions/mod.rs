@@ -43,6 +43,12 @@ pub fn check(disk: &dyn ReadAt, findings: &mut Findings) -> Option<Table> {
     match &table {
         Some(Table { scheme: Scheme::None, .. }) => {}
         Some(Table { scheme: Scheme::Gpt { .. }, .. }) => gpt::check(disk, &sector, findings),
+        // A partition over the place of the header cannot be one: its type is wrong, and it was meant to protect the GPT.
+        Some(Table { scheme: Scheme::Mbr { .. }, .. })
+            if has_gpt && Entry::all(&sector).any(|e| e.is_over_header()) =>
+        {
+            gpt::check(disk, &sector, findings);
+        }
         // What is protected, or has a header, was meant to be a GPT.
         None if has_gpt || Entry::all(&sector).any(|entry| entry.kind == parts::TYPE_PROTECTIVE) => {
             gpt::check(disk, &sector, findings);
@@ -86,6 +92,11 @@ impl Entry {
             sectors: bytes::u32_at(entry, 12).unwrap_or_default(),
             is_zero: entry.iter().all(|byte| *byte == 0),
         })
+    }
+
+    /// Whether the header of a GPT would lie in the partition.
+    fn is_over_header(&self) -> bool {
+        self.kind != 0 && self.first_lba == parts::gpt::PRIMARY_LBA as u32 && self.sectors > 0
     }
 }
 

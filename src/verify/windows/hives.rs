@@ -1,5 +1,6 @@
 //! The hives in `\Windows\System32\config`.
 
+use crate::base::bytes::u32_at;
 use crate::format::hive::{Hive, Recovery};
 use crate::tree::Tree;
 use crate::verify::{Finding, Findings, Level, Rule};
@@ -46,10 +47,27 @@ fn check_hive(tree: &Tree, path: &str, findings: &mut Findings) -> Option<Hive> 
         Ok(Some(hive)) => {
             match hive.recovery() {
                 Recovery::Clean => {}
+                Recovery::Ignored if !has_checksum(tree, path) => {
+                    let finding =
+                        Finding::new(Rule::HiveDamaged, "another checksum in the base block, and no log mends it");
+                    findings.add(finding.allowed("that of its bytes").path(path).at(508));
+                }
                 Recovery::Ignored => findings.add(dirty("a dirty hive that no log mends", Level::Error)),
                 _ => findings.add(dirty("a dirty hive, which its logs mend", Rule::HiveDirty.level())),
             }
             Some(hive)
         }
     }
+}
+
+/// Whether the checksum of a hive's base block is that of the words before it. A hive that was left open has a right one.
+fn has_checksum(tree: &Tree, path: &str) -> bool {
+    let Ok(Some(bytes)) = tree.read_file(path) else { return false };
+    let words = bytes.get(..508).unwrap_or_default().as_chunks::<4>().0;
+    let sum = match words.iter().fold(0, |sum, word| sum ^ u32::from_le_bytes(*word)) {
+        0 => 1,
+        u32::MAX => u32::MAX - 1,
+        sum => sum,
+    };
+    u32_at(&bytes, 508) == Some(sum)
 }

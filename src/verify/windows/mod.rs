@@ -10,20 +10,33 @@ mod hives;
 mod services;
 
 use super::{Finding, Findings, Rule};
-use crate::error::Kind;
+use crate::error::{Kind, Result};
 use crate::tree::Tree;
 use crate::windows::{About, Machine, SYSTEM_ROOT};
 
-/// Checks the installation that a tree holds; whether there is one is the result.
-pub fn check(tree: &Tree, findings: &mut Findings) -> bool {
-    let Some(about) = About::read(tree) else { return false };
+pub(super) use services::boot_drivers;
+
+/// An installation that was checked.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Installed {
+    /// The processor that most of its programs are for.
+    pub machine: Option<Machine>,
+}
+
+/// Checks the installation that a tree holds, if there is one.
+pub fn check(tree: &Tree, findings: &mut Findings) -> Option<Installed> {
+    let mut about = About::read(tree)?;
+    let programs = programs(tree);
+    about.machine = machine_of(tree, &programs).or(about.machine);
     findings.add(Finding::new(Rule::Installation, describe(&about)).path(SYSTEM_ROOT));
     let system = hives::check(tree, findings);
-    check_machines(tree, about.machine, findings);
+    for (path, found) in programs {
+        check_program(&path, found, about.machine, Rule::MachineMismatch, findings);
+    }
     if let Some(system) = system {
         services::check(tree, &system, about.machine, findings);
     }
-    true
+    Some(Installed { machine: about.machine })
 }
 
 fn describe(about: &About) -> String {
@@ -35,23 +48,49 @@ fn describe(about: &About) -> String {
     if known.is_empty() { "an installation that says nothing about itself".into() } else { known.join(", ") }
 }
 
-/// The programs that everything else stands on.
-fn check_machines(tree: &Tree, machine: Option<Machine>, findings: &mut Findings) {
-    const PROGRAMS: [&str; 8] =
-        ["ntoskrnl.exe", "hal.dll", "ntdll.dll", "kernel32.dll", "smss.exe", "csrss.exe", "services.exe", "lsass.exe"];
-    for name in PROGRAMS {
-        let path = format!(r"{SYSTEM_ROOT}\System32\{name}");
-        check_program(tree, &path, machine, Rule::MachineMismatch, findings);
-    }
+/// The programs that everything else stands on, as far as they are there, the kernel first, with the processor of each.
+fn programs(tree: &Tree) -> Vec<(String, Result<Machine>)> {
+    const NAMES: [&str; 12] = [
+        "ntoskrnl.exe",
+        "hal.dll",
+        "ntdll.dll",
+        "kernel32.dll",
+        "smss.exe",
+        "csrss.exe",
+        "services.exe",
+        "lsass.exe",
+        "winload.exe",
+        "winload.efi",
+        r"boot\winload.exe",
+        r"boot\winload.efi",
+    ];
+    let paths = NAMES.iter().map(|name| format!(r"{SYSTEM_ROOT}\System32\{name}"));
+    paths.filter_map(|path| Some((machine_at(tree, &path)?, path))).map(|(machine, path)| (path, machine)).collect()
 }
 
-/// Whether a program that is there is a program, and for the processor.
-fn check_program(tree: &Tree, path: &str, machine: Option<Machine>, rule: Rule, findings: &mut Findings) {
-    let found = match tree.read_file(path) {
-        Ok(None) => return,
-        Ok(Some(bytes)) => Machine::of_pe(&bytes),
-        Err(error) => Err(error),
-    };
+/// The processor of the program at a path, if there is a file.
+fn machine_at(tree: &Tree, path: &str) -> Option<Result<Machine>> {
+    tree.read_file(path).and_then(|bytes| bytes.map(|bytes| Machine::of_pe(&bytes)).transpose()).transpose()
+}
+
+/// The processor of an installation: what most of its programs are for, of which one may be wrong. Where they do not agree, some
+/// drivers are asked too; then the kernel decides.
+fn machine_of(tree: &Tree, programs: &[(String, Result<Machine>)]) -> Option<Machine> {
+    const DRIVERS_ASKED: usize = 16;
+    let mut votes: Vec<Machine> = programs.iter().filter_map(|(_, found)| found.as_ref().ok().copied()).collect();
+    let first = *votes.first()?;
+    if votes.iter().any(|vote| *vote != first) {
+        let folder = format!(r"{SYSTEM_ROOT}\System32\drivers");
+        let drivers = tree.find(&folder).map_or(&[][..], |id| tree.node(id).children());
+        let paths = drivers.iter().take(DRIVERS_ASKED).map(|link| format!(r"{folder}\{}", link.name));
+        votes.extend(paths.filter_map(|path| machine_at(tree, &path)?.ok()));
+    }
+    let count = |machine: &Machine| votes.iter().filter(|vote| *vote == machine).count();
+    votes.iter().rev().max_by_key(|machine| count(machine)).copied() // of several, the last one: the kernel's
+}
+
+/// Whether a program is one, and for the processor.
+fn check_program(path: &str, found: Result<Machine>, machine: Option<Machine>, rule: Rule, findings: &mut Findings) {
     let finding = match (found, machine) {
         (Ok(found), Some(machine)) if found != machine => {
             Finding::new(rule, format_args!("for {found}")).allowed(format_args!("for {machine}"))

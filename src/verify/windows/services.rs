@@ -1,6 +1,6 @@
 //! Services and drivers: whether the file of each is where its key says.
 
-use super::check_program;
+use super::{check_program, machine_at};
 use crate::format::hive::{Hive, KeyId};
 use crate::tree::Tree;
 use crate::verify::{Finding, Findings, Level, Rule};
@@ -44,6 +44,24 @@ impl Service<'_> {
     }
 }
 
+/// Where the drivers are that start at boot.
+pub(in crate::verify) fn boot_drivers(system: &Hive) -> Vec<String> {
+    let services = registry::current_control_set(system).and_then(|set| system.subkey(set, "Services"));
+    let started = services
+        .into_iter()
+        .flat_map(|services| all(system, services))
+        .filter(|service| service.start == BOOT && service.is_driver() && start_override(service).is_none());
+    started.filter_map(|service| driver_path(&service)).collect()
+}
+
+/// The services of a control set that have a start and a type.
+fn all(hive: &Hive, services: KeyId) -> impl Iterator<Item = Service<'_>> {
+    hive.subkeys(services).filter_map(move |key| {
+        let number = |name: &str| hive.value(key, name)?.as_dword();
+        Some(Service { hive, key, name: hive.name(key).to_string(), start: number("Start")?, kind: number("Type")? })
+    })
+}
+
 pub(super) fn check(tree: &Tree, system: &Hive, machine: Option<Machine>, findings: &mut Findings) {
     let Some(set) = registry::current_control_set(system) else {
         let finding = Finding::new(Rule::HiveDamaged, "no current control set").allowed(r"Select\Current, and its key");
@@ -55,10 +73,7 @@ pub(super) fn check(tree: &Tree, system: &Hive, machine: Option<Machine>, findin
         findings.add(finding.path(format_args!(r"{}\SYSTEM", registry::CONFIG)));
         return;
     };
-    for key in system.subkeys(services) {
-        let number = |name: &str| system.value(key, name)?.as_dword();
-        let (Some(start), Some(kind)) = (number("Start"), number("Type")) else { continue };
-        let service = Service { hive: system, key, name: system.name(key).to_string(), start, kind };
+    for service in all(system, services) {
         check_service(tree, &service, machine, findings);
     }
 }
@@ -93,9 +108,8 @@ fn check_boot_driver(
     findings: &mut Findings,
 ) {
     let Some(path) = driver_path(service) else { return };
-    if is_file(tree, &path) {
-        check_program(tree, &path, machine, Rule::BootDriver, findings);
-        return;
+    if let Some(found) = machine_at(tree, &path) {
+        return check_program(&path, found, machine, Rule::BootDriver, findings);
     }
     // The loader goes on without one that is not critical.
     let critical = service.number("ErrorControl").is_some_and(|control| control >= SEVERE);

@@ -239,7 +239,7 @@ const DEMO: Faults = &[
     // The demo's devices are the volumes that have these files.
     fault(Rule::BcdDevice, "a loader that is not there", |d| rename(d, LOADER, 6, "x")).also(&[Rule::Loader]),
     fault(Rule::Loader, "for another processor", |d| file(d, LOADER, |bytes| put(bytes, 0x84, 2, 0x014C)))
-        .also(&[Rule::MachineMismatch, Rule::BootDriver]),
+        .also(&[Rule::MachineMismatch]),
     fault(Rule::Loader, "that the store does not find", |d| {
         set_devices(d);
         file(d, BCD, |bytes| replace(bytes, "winload.exe", "winloax.exe"));
@@ -261,10 +261,9 @@ const DEMO: Faults = &[
     })
     .also(&[Rule::AttributeHeader, Rule::SparseFlag, Rule::StandardInformation, Rule::AttributeKind]),
     fault(Rule::HiveMissing, "SOFTWARE", |d| rename(d, SOFTWARE, 7, "X")),
-    fault(Rule::HiveDirty, "the checksum of SOFTWARE", |d| file(d, SOFTWARE, |bytes| bytes[508] ^= 1))
-        .also(&[Rule::HiveDamaged]),
+    fault(Rule::HiveDamaged, "the checksum of SOFTWARE", |d| file(d, SOFTWARE, |bytes| bytes[508] ^= 1)),
     fault(Rule::HiveDamaged, "the first bin of SOFTWARE", |d| file(d, SOFTWARE, |bytes| bytes[4096] = b'H')),
-    fault(Rule::HiveDirty, "SOFTWARE", |d| file(d, SOFTWARE, |bytes| leave_open(bytes))).also(&[Rule::HiveDamaged]),
+    fault(Rule::HiveDirty, "SOFTWARE", |d| file(d, SOFTWARE, |bytes| leave_open(bytes))),
     fault(Rule::ServiceImage, "of a service that starts by itself", |d| {
         rename(d, r"Windows\System32\drivers\volmgr.sys", 5, "x");
         hive(d, SYSTEM, |hive| {
