@@ -69,11 +69,13 @@ struct Report<'s> {
 pub(super) fn make(source: Source, recipe: &Recipe, disk: &DiskArgs, json: bool, env: &mut Env<'_>) -> Result<bool> {
     let start = Instant::now();
     let plan = ImagePlan::new(source, recipe)?;
-    if !disk.dry_run {
+    let summary = if disk.dry_run {
+        plan.into_summary()
+    } else {
         let (threads, control) = (env.threads, &env.control);
-        progress::with_bar("Writing", env, || plan.build(threads, control))?;
-    }
-    let report = Report { built: !disk.dry_run, seconds: start.elapsed().as_secs_f64(), summary: plan.summary() };
+        progress::with_bar("Writing", env, || plan.build(threads, control))?
+    };
+    let report = Report { built: !disk.dry_run, seconds: start.elapsed().as_secs_f64(), summary: &summary };
     if json {
         output::json(env, &report)?
     } else {

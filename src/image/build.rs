@@ -201,15 +201,22 @@ impl<'r> ImagePlan<'r> {
         &self.summary
     }
 
-    /// Writes the file: under a temporary name, and under its own once it is complete.
-    pub fn build(&self, threads: NonZeroUsize, control: &Control) -> Result<()> {
+    /// What it comes to, for who wants no more than that.
+    pub fn into_summary(self) -> Summary {
+        self.summary
+    }
+
+    /// Writes the file: under a temporary name, and under its own once it is complete. Tells what it came to.
+    pub fn build(self, threads: NonZeroUsize, control: &Control) -> Result<Summary> {
         control.expect(self.volume.summary().data_bytes);
         let output = OutputFile::create(&self.recipe.output, self.file.len(), self.recipe.force, control)?;
         self.file.write(&output, |disk| self.write_disk(disk, threads, control))?;
+        drop((self.tree, self.volume)); // the check reads a tree of its own from what was written
         if self.recipe.verify {
             verify::made(&output).map_err(|error| error.context(self.recipe.output.display()))?;
         }
-        output.keep()
+        output.keep()?;
+        Ok(self.summary)
     }
 
     fn write_disk(&self, disk: &dyn Disk, threads: NonZeroUsize, control: &Control) -> Result<()> {

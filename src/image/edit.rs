@@ -222,6 +222,7 @@ impl EditPlan {
             let written = self.volume.write(&self.tree, &volume, threads, &|bytes| control.advance(bytes));
             written.context(|| self.image.display())
         })?;
+        drop((self.tree, self.volume)); // the check reads a tree of its own from what was written
         if self.verify {
             verify::changed(&output, &self.opened.disk).context(|| self.target.display())?;
         }
@@ -231,7 +232,7 @@ impl EditPlan {
                 .hint("shut the machine down, then run it again")
                 .context(self.image.display()));
         }
-        drop((self.opened, self.tree)); // Windows renames over no file that is open
+        drop(self.opened); // Windows renames over no file that is open
         output.keep()
     }
 

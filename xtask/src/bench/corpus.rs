@@ -2,7 +2,7 @@
 //! size, compressed with LZX.
 //!
 //! Our own writer puts the files into a WIM; wimlib compresses it, since streams of its making are what the benchmark is to
-//! decode. Made once, under `target/bench`.
+//! decode. Made once, under `target/bench`, and once more when the demo's image changes, which it is built on.
 
 use std::collections::{BTreeMap, HashMap};
 use std::fs;
@@ -63,12 +63,16 @@ impl Corpus {
     /// The corpus in `folder`, made now if it is not there yet.
     pub(super) fn get(folder: &Path) -> Result<Self> {
         let folder = folder.join(format!("corpus-{VERSION}"));
-        let corpus = Self { wim: folder.join("nano.wim"), files: folder.join("files"), bytes: 0 };
-        if !corpus.wim.is_file() {
+        let base = demo::wim(thread::available_parallelism()?)?;
+        let wim = folder.join(format!("nano-{:016x}.wim", fnv(&base)));
+        let corpus = Self { wim, files: folder.join("files"), bytes: 0 };
+        if !corpus.files.is_dir() {
             fs::create_dir_all(&folder)?;
             fetch(&folder, &corpus.files)?;
+        }
+        if !corpus.wim.is_file() {
             println!("making {}", corpus.wim.display());
-            make(&arrange(&corpus.files)?, &corpus.wim)?;
+            make(base, &arrange(&corpus.files)?, &corpus.wim)?;
         }
         let bytes =
             files_below(&corpus.files)?.iter().map(|path| Ok(fs::metadata(path)?.len())).sum::<Result<u64>>()?;
@@ -84,12 +88,13 @@ fn fetch(folder: &Path, files: &Path) -> Result<()> {
     pip.args(["-m", "pip", "download", "--quiet", "--disable-pip-version-check", "--no-deps", "--only-binary=:all:"]);
     pip.args(["--platform", "win_amd64", "--python-version", "3.11", "-d"]).arg(&wheels).args(WHEELS);
     shell::run(&mut pip)?;
+    let partial = files.with_extension("partial");
     for wheel in files_below(&wheels)? {
         let package = wheel.file_name().unwrap_or_default().to_string_lossy();
-        let target = files.join(package.split('-').next().unwrap_or_default());
+        let target = partial.join(package.split('-').next().unwrap_or_default());
         shell::run(shell::command("python3").args(["-m", "zipfile", "-e"]).arg(&wheel).arg(target))?;
     }
-    Ok(())
+    Ok(fs::rename(partial, files)?)
 }
 
 /// All files below a folder, in the order of their paths.
@@ -128,16 +133,16 @@ fn arrange(folder: &Path) -> Result<Vec<Entry>> {
 /// The name of a component's folder in WinSxS.
 fn component(parent: &str) -> String {
     let short: String = parent.to_lowercase().chars().filter(char::is_ascii_alphanumeric).take(40).collect();
-    format!("amd64_{short}_31bf3856ad364e35_10.0.14393.0_none_{:016x}", fnv(parent))
+    format!("amd64_{short}_31bf3856ad364e35_10.0.14393.0_none_{:016x}", fnv(parent.as_bytes()))
 }
 
 /// FNV-1a, 64 bits.
-fn fnv(text: &str) -> u64 {
-    text.bytes().fold(0xCBF2_9CE4_8422_2325, |hash, byte| (hash ^ u64::from(byte)).wrapping_mul(0x100_0000_01B3))
+fn fnv(bytes: &[u8]) -> u64 {
+    bytes.iter().fold(0xCBF2_9CE4_8422_2325, |hash, byte| (hash ^ u64::from(*byte)).wrapping_mul(0x100_0000_01B3))
 }
 
-fn make(entries: &[Entry], wim: &Path) -> Result<()> {
-    let (mut builder, image) = Builder::new()?;
+fn make(base: Vec<u8>, entries: &[Entry], wim: &Path) -> Result<()> {
+    let (mut builder, image) = Builder::new(base)?;
     for entry in entries {
         let node = builder.file(&entry.name, fs::read(&entry.source)?)?;
         if let Some(link) = &entry.link {
@@ -171,8 +176,8 @@ struct Builder {
 
 impl Builder {
     /// Begins with the demo's image, which has what makes an image a Windows.
-    fn new() -> Result<(Self, ImageInfo)> {
-        let wim = Wim::open(vec![Arc::new(demo::wim(thread::available_parallelism()?)?)])?;
+    fn new(base: Vec<u8>) -> Result<(Self, ImageInfo)> {
+        let wim = Wim::open(vec![Arc::new(base)])?;
         let index = wim.select(demo::IMAGE)?;
         let tree = wim.tree(index)?.tree;
         let folders = HashMap::from([(String::new(), tree.root())]);
@@ -197,7 +202,7 @@ impl Builder {
 
     fn add(&mut self, path: &str, mut node: Node) -> Result<NodeId> {
         let (parent, name) = path.rsplit_once('/').unwrap_or(("", path));
-        node.descriptor = Some(self.tree.add_descriptor(&descriptor((fnv(parent) % DESCRIPTORS) as u32)));
+        node.descriptor = Some(self.tree.add_descriptor(&descriptor((fnv(parent.as_bytes()) % DESCRIPTORS) as u32)));
         let (parent, node) = (self.folder(parent)?, self.tree.add_node(node)?);
         let short = short_name(name, self.short.entry(parent).or_default()).map(|short| short.as_str().into());
         self.tree.add_link(parent, Link { name: name.into(), short, node })?;
