@@ -7,7 +7,8 @@
 //!
 //! ```text
 //! 6  cli       arguments, words, progress, exit codes; one file per command
-//! 5  image     recipe (what is asked) -> plan (what will be) -> build (do it); the host's files, the seed
+//! 5  image     the host's files and all that is done with them: opened disks and their chains (opened, chain, source), lookups in
+//!              trees, and a plan and its doing for build, edit, capture, convert, extract; diff; verify; the seed
 //! 4  verify    whether an image is what Windows and the firmware take as clean; shares no code with the writers
 //! 3  windows   a tree that is known to be a Windows: its hives, its boot files
 //! 2  format    one place per on-disk format
@@ -25,7 +26,11 @@
 //! # The way data flows
 //!
 //! ```text
-//! WIM/ESD/SWM --read--> Tree --windows edits--> Tree --ntfs::Plan--> Disk (a Slice of a VHD)
+//! build    WIM/ESD/SWM --wim--> Tree --boot files, edits--> Tree --ntfs::Plan--> Disk (a Slice of a VHD) --verify--> its name
+//! edit     disk --ntfs::read--> Tree --edits--> Tree --ntfs::Plan--> Disk (the rest copied around it) --verify--> the old one's place
+//! capture  disk --ntfs::read--> Tree --wim::write--> WIM
+//! look     WIM, disk --wim, ntfs::read, fat--> Tree --> ls, cat, extract, reg, bcd, info; two of them: diff
+//! convert  disk --vhd, vhdx--> sectors --vhd, vhdx--> disk; no Tree
 //! ```
 //!
 //! * **A [`tree::Tree`] holds no file contents.** Directory → link (name, short name) → node → content, which is bytes that an

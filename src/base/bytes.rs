@@ -18,6 +18,12 @@ readers! {
     u64_at: u64;
 }
 
+/// Whether there is nothing but zeros. By the widest words that the machine has: of disks, this is what is asked most.
+pub fn is_zero(bytes: &[u8]) -> bool {
+    let (words, rest) = bytes.as_chunks::<64>();
+    words.iter().all(|word| word.iter().fold(0, |all, byte| all | byte) == 0) && rest.iter().all(|byte| *byte == 0)
+}
+
 /// `value` rounded up to a multiple of `unit` (a power of two), or `None` on overflow.
 pub fn round_up(value: u64, unit: u64) -> Option<u64> {
     debug_assert!(unit.is_power_of_two());
@@ -35,6 +41,17 @@ mod tests {
         assert_eq!(u32_at(&bytes, 5), Some(0x0908_0706));
         assert_eq!(u64_at(&bytes, 2), None);
         assert_eq!(u16_at(&bytes, usize::MAX), None);
+    }
+
+    #[test]
+    fn sees_every_byte_that_is_not_zero() {
+        let mut bytes = [0; 150];
+        assert!(is_zero(&bytes) && is_zero(&[]));
+        for at in 0..bytes.len() {
+            bytes[at] = 1;
+            assert!(!is_zero(&bytes), "{at}");
+            bytes[at] = 0;
+        }
     }
 
     #[test]

@@ -41,23 +41,33 @@ impl Name {
 /// Why a file of Windows cannot have this name, or `None` if it can: NTFS would hold more names than its programs take
 /// (Microsoft, "Naming Files, Paths, and Namespaces").
 pub fn windows_fault(name: &str) -> Option<&'static str> {
+    if name.is_empty() || name.encode_utf16().count() > 255 {
+        Some("names have 1 to 255 characters")
+    } else if name.chars().any(|c| !windows_allows(c)) {
+        Some("none of < > : \" / \\ | ? * and no control character may be in a name")
+    } else if name.ends_with(['.', ' ']) {
+        Some("names do not end in a dot or a space")
+    } else if is_device(name) {
+        Some("it is the name of a device")
+    } else {
+        None
+    }
+}
+
+/// Whether a character may be in a name of Windows.
+pub fn windows_allows(c: char) -> bool {
+    c >= ' ' && !"<>:\"/\\|?*".contains(c)
+}
+
+/// Whether Windows takes a name for that of a device, whatever its extension.
+pub fn is_device(name: &str) -> bool {
     const DEVICES: [&str; 6] = ["CON", "PRN", "AUX", "NUL", "CONIN$", "CONOUT$"];
     let stem = name.split('.').next().unwrap_or_default().trim_end().to_uppercase();
     let numbered = |device: &str| {
         let number = stem.strip_prefix(device).unwrap_or_default();
         matches!(number, "0" | "1" | "2" | "3" | "4" | "5" | "6" | "7" | "8" | "9" | "\u{b9}" | "\u{b2}" | "\u{b3}")
     };
-    if name.is_empty() || name.encode_utf16().count() > 255 {
-        Some("names have 1 to 255 characters")
-    } else if name.chars().any(|c| c < ' ' || "<>:\"/\\|?*".contains(c)) {
-        Some("none of < > : \" / \\ | ? * and no control character may be in a name")
-    } else if name.ends_with(['.', ' ']) {
-        Some("names do not end in a dot or a space")
-    } else if DEVICES.contains(&stem.as_str()) || numbered("COM") || numbered("LPT") {
-        Some("it is the name of a device")
-    } else {
-        None
-    }
+    DEVICES.contains(&stem.as_str()) || numbered("COM") || numbered("LPT")
 }
 
 impl From<&str> for Name {

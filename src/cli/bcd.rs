@@ -1,16 +1,17 @@
 //! `nanovhd bcd`.
 
+use std::collections::HashMap;
+
 use serde::Serialize;
 use uuid::Uuid;
 
 use super::args::Bcd;
 use super::{Env, output};
-use crate::error::{Context, Error, Result};
+use crate::error::{Context, Result};
 use crate::format::bcd::text::{Words, element_label};
 use crate::format::bcd::{Device, Object, Store, code, object_title};
 use crate::format::partitions::{Kind, Scheme, Table};
 use crate::image::boot_store::{self, BootStore};
-use crate::image::source;
 
 /// Behind `nanovhd bcd --help`.
 pub(super) const HELP: &str = "\
@@ -66,11 +67,8 @@ pub(super) fn run(command: &Bcd, json: bool, env: &mut Env<'_>) -> Result<()> {
 
 fn open(command: &Bcd) -> Result<BootStore> {
     let args = &command.source;
-    if source::is_hive(&args.file)? {
-        if command.store.is_some() {
-            return Err(Error::invalid("--store is for images, and this file is a hive itself").context(args.name()));
-        }
-        let store = Store::read(&source::host_hive(&args.file)?).context(|| args.name())?;
+    if let Some(hive) = args.hive(&[("--store", command.store.is_some())])? {
+        let store = Store::read(&hive).context(|| args.name())?;
         return Ok(BootStore { store, path: args.name(), partition: None, table: None });
     }
     boot_store::find(&args.input()?, &args.name(), args.choice(), command.store.as_deref())
@@ -78,12 +76,11 @@ fn open(command: &Bcd) -> Result<BootStore> {
 
 /// The objects in bcdedit's order; the loaders in that of the boot menu.
 fn ordered(store: &Store) -> Vec<(&Uuid, &Object)> {
-    let menu = store.display_order();
+    let menu: HashMap<&Uuid, usize> = store.display_order().iter().rev().zip(0..).collect();
     let mut objects: Vec<_> = store.objects.iter().collect();
-    let last = usize::MAX;
     objects.sort_by_key(|(id, object)| {
-        let kind = ORDER.iter().position(|kind| *kind == object.kind).unwrap_or(last);
-        (kind, object.kind, menu.iter().position(|shown| shown == *id).unwrap_or(last), **id)
+        let kind = ORDER.iter().position(|kind| *kind == object.kind).unwrap_or(usize::MAX);
+        (kind, object.kind, std::cmp::Reverse(menu.get(id).copied()), **id)
     });
     objects
 }

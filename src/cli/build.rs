@@ -25,7 +25,10 @@ pub(super) fn run(command: &Build, json: bool, env: &mut Env<'_>) -> Result<()> 
         Input::Disk(_) if command.check_integrity => {
             return Err(Error::invalid("a disk has no integrity table; `nanovhd verify` checks it").context(name));
         }
-        Input::Disk(disk) => Source::of_disk(&disk, &name, None)?,
+        Input::Disk(disk) => {
+            disk.refuse_output(&command.output)?;
+            Source::of_disk(&disk, &name, None)?
+        }
     };
     make(source, &recipe, &command.disk, json, env)?;
     Ok(())

@@ -9,7 +9,7 @@ use crate::base::{Disk, ReadAt};
 use crate::error::{Error, Result};
 use crate::format::wim::Wim;
 use crate::image::host::{self, OutputFile};
-use crate::image::{Source, demo};
+use crate::image::{Format, Source, demo};
 
 /// What the demo makes when nobody says otherwise.
 const DEFAULT_OUTPUT: &str = "nanovhd-demo.vhd";
@@ -18,14 +18,13 @@ pub(super) fn run(command: &Demo, json: bool, env: &mut Env<'_>) -> Result<()> {
     let path = command.output.as_deref().unwrap_or(Path::new(DEFAULT_OUTPUT));
     let earlier_demo = command.output.is_none(); // is what a file of the default name is
     let recipe = build::recipe(path, &command.disk, earlier_demo, env)?;
-    let bytes = demo::wim(env.threads)?;
     if let Some(keep) = &command.keep_wim {
         host::check_target(keep, command.disk.force)?;
         if keep == path {
             return Err(Error::invalid("the WIM and the disk cannot be one file").found(keep.display()));
         }
     }
-    let bytes = Arc::new(bytes);
+    let bytes = Arc::new(demo::wim(env.threads)?);
     let wim = Wim::open(vec![Arc::clone(&bytes) as Arc<dyn ReadAt>])?;
     let source = Source::of_wim(&wim, "the demo's WIM", demo::IMAGE)?;
     let built = build::make(source, &recipe, &command.disk, json, env)?;
@@ -35,7 +34,11 @@ pub(super) fn run(command: &Demo, json: bool, env: &mut Env<'_>) -> Result<()> {
         file.keep()?;
     }
     if built && !json {
-        let format = if recipe.format == crate::image::Format::Raw { "raw" } else { "vpc" };
+        let format = match recipe.format {
+            Format::Vhd | Format::VhdFixed => "vpc",
+            Format::Vhdx | Format::VhdxFixed => "vhdx",
+            Format::Raw => "raw",
+        };
         output::line(
             env.stdout,
             format_args!("\nBoot it (the stand-in boot manager reports on screen and serial port, then halts):"),

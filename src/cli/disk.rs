@@ -3,15 +3,15 @@
 use serde::Serialize;
 
 use super::{Env, bcd, output};
-use crate::error::{Error, Result};
+use crate::error::Result;
 use crate::format::bcd::Store;
 use crate::format::partitions::{
-    self, Kind, Partition, Scheme, TYPE_BASIC_DATA, TYPE_EFI_SYSTEM, TYPE_MICROSOFT_RESERVED, TYPE_PROTECTIVE,
-    TYPE_RECOVERY, TYPES_EXTENDED,
+    self, Kind, Partition, Scheme, TYPE_BASIC_DATA, TYPE_EFI_SYSTEM, TYPE_EFI_SYSTEM_MBR, TYPE_MICROSOFT_RESERVED,
+    TYPE_PROTECTIVE, TYPE_RECOVERY, TYPES_EXTENDED,
 };
 use crate::format::{fat, ntfs, vhd, vhdx};
 use crate::image::boot_store::STORES;
-use crate::image::opened::{Container, Opened};
+use crate::image::opened::{self, Container, Opened};
 use crate::tree::Tree;
 use crate::windows::{About, registry};
 
@@ -94,11 +94,11 @@ impl Report {
             Scheme::Gpt { disk } => ("GPT", Some(disk.braced().to_string())),
         };
         let mut warnings = Vec::new();
-        let wanted = table.partitions.iter().filter(|partition| only.is_none_or(|number| number == partition.number));
-        let partitions: Vec<Part> = wanted.map(|partition| Part::new(disk, partition, &mut warnings)).collect();
-        if let Some(number) = only.filter(|_| partitions.is_empty()) {
-            return Err(Error::invalid("no such partition").found(number));
-        }
+        let wanted = match only {
+            Some(number) => std::slice::from_ref(opened::numbered(&table, number)?),
+            None => &table.partitions,
+        };
+        let partitions = wanted.iter().map(|partition| Part::new(disk, partition, &mut warnings)).collect();
         let file = |layer: &crate::image::opened::Layer| File {
             path: layer.path.display().to_string(),
             bytes: layer.file.len(),
@@ -292,7 +292,7 @@ fn kind(kind: Kind) -> String {
             partitions::mbr::TYPE_NTFS => "NTFS (07)".into(),
             0x01 | 0x04 | 0x06 | 0x0B | 0x0C | 0x0E => format!("FAT ({byte:02x})"),
             0x27 => "recovery (27)".into(),
-            0xEF => "EFI system (ef)".into(),
+            TYPE_EFI_SYSTEM_MBR => "EFI system (ef)".into(),
             TYPE_PROTECTIVE => "GPT, protected (ee)".into(),
             _ if TYPES_EXTENDED.contains(&byte) => format!("extended ({byte:02x})"),
             _ => format!("type {byte:02x}"),

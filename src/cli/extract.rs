@@ -1,5 +1,7 @@
 //! `nanovhd extract`.
 
+use std::collections::HashSet;
+
 use super::args::Extract;
 use super::{Env, output, progress};
 use crate::error::{Context, Result};
@@ -16,13 +18,11 @@ pub(super) fn run(command: &Extract, json: bool, env: &mut Env<'_>) -> Result<()
     let source = command.source.open(env)?;
     let tree = &source.tree;
     let mut found: Vec<Found<'_>> = Vec::new();
+    let mut known = HashSet::new();
     for path in &command.paths {
-        for one in lookup::find_all(tree, path).context(|| source.name.clone())? {
-            // Two patterns may well mean the same file.
-            if !found.iter().any(|known| known.path == one.path) {
-                found.push(one);
-            }
-        }
+        let all = lookup::find_all(tree, path).context(|| source.name.clone())?;
+        // Two patterns may well mean the same file.
+        found.extend(all.into_iter().filter(|one| known.insert(one.path.clone())));
     }
     if command.paths.is_empty() {
         found.push(Found::root(tree));

@@ -8,7 +8,6 @@ use super::{Env, output};
 use crate::base::near;
 use crate::error::{Context, Error, Result};
 use crate::format::hive::{Hive, KeyId, Recovery, ValueRef, words};
-use crate::image::source;
 use crate::tree::Tree;
 use crate::windows::registry::{self, Found};
 
@@ -39,11 +38,7 @@ pub(super) fn run(command: &Reg, json: bool, env: &mut Env<'_>) -> Result<()> {
 fn find(command: &Reg, json: bool, env: &mut Env<'_>) -> Result<Option<Found>> {
     let args = &command.source;
     let key = command.key.as_deref();
-    if source::is_hive(&args.file)? {
-        if command.hive.is_some() {
-            return Err(Error::invalid("--hive is for images, and this file is a hive itself").context(args.name()));
-        }
-        let hive = source::host_hive(&args.file)?;
+    if let Some(hive) = args.hive(&[("--hive", command.hive.is_some())])? {
         let name = args.file.file_name().unwrap_or_default().to_string_lossy().into_owned();
         return within(hive, args.name(), &name, key.unwrap_or_default()).map(Some);
     }

@@ -2,13 +2,13 @@
 
 use std::sync::Arc;
 
-use super::opened::Opened;
+use super::opened::{self, Opened};
 use super::source::{Choice, Input};
 use crate::error::{Context, Error, Result};
 use crate::format::bcd::Store;
 use crate::format::fat;
 use crate::format::ntfs;
-use crate::format::partitions::{Kind, Partition, TYPE_EFI_SYSTEM, Table};
+use crate::format::partitions::{Partition, Table};
 use crate::tree::Tree;
 use crate::windows::registry;
 
@@ -16,8 +16,6 @@ use crate::windows::registry;
 pub const STORES: [&str; 2] = [r"\Boot\BCD", r"\EFI\Microsoft\Boot\BCD"];
 /// What stores are made from.
 const TEMPLATE: &str = r"\Windows\System32\config\BCD-Template";
-/// The type of an EFI system partition in an MBR.
-const TYPE_EFI_SYSTEM_MBR: u8 = 0xEF;
 
 /// A store, and where it was found.
 pub struct BootStore {
@@ -45,6 +43,7 @@ pub fn find(input: &Input, name: &str, choice: Choice<'_>, path: Option<&str>) -
             Ok(BootStore { store, path, partition: None, table: None })
         }
         Input::Disk(disk) => {
+            choice.refuse_image().context(|| name)?;
             let candidates = path.map_or_else(|| STORES.to_vec(), |path| vec![path]);
             on_disk(disk, choice.partition, &candidates)
                 .context(|| name)?
@@ -59,17 +58,23 @@ fn missing(candidates: &[&str]) -> Error {
 
 fn on_disk(disk: &Opened, number: Option<u32>, candidates: &[&str]) -> Result<Option<BootStore>> {
     let table = disk.table()?;
-    let mut partitions: Vec<&Partition> =
-        table.partitions.iter().filter(|partition| number.is_none_or(|number| number == partition.number)).collect();
+    let mut partitions: Vec<&Partition> = match number {
+        Some(number) => vec![opened::numbered(&table, number)?],
+        None => table.partitions.iter().collect(),
+    };
     partitions.sort_by_key(|partition| match partition.kind {
         _ if partition.active => 0,
-        Kind::Gpt(TYPE_EFI_SYSTEM) | Kind::Mbr(TYPE_EFI_SYSTEM_MBR) => 1,
+        kind if kind.is_efi_system() => 1,
         _ => 2,
     });
     for partition in partitions {
         let place = || format!("partition {}", partition.number);
-        // What holds no files that can be read holds no store either.
-        let Ok(tree) = files(disk, partition) else { continue };
+        let tree = match files(disk, partition) {
+            Ok(tree) => tree,
+            Err(error) if number.is_some() => return Err(error.context(place())),
+            // What holds no files that can be read holds no store either.
+            Err(_) => continue,
+        };
         if let Some((store, path)) = read(&tree, candidates).context(place)? {
             return Ok(Some(BootStore { store, path, partition: Some(partition.number), table: Some(table) }));
         }

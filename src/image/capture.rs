@@ -14,7 +14,7 @@ use uuid::Uuid;
 
 use super::host::{self, OutputStream};
 use super::seed::Seed;
-use super::source::{self, Choice};
+use super::source::{Choice, Input};
 use super::{Control, Source, build};
 use crate::base::{FileTime, Name};
 use crate::error::{Context, Result};
@@ -92,7 +92,12 @@ impl<'r> CapturePlan<'r> {
     pub fn new(request: &'r Request) -> Result<Self> {
         host::check_target(&request.output, request.force)?;
         let choice = Choice { image: None, partition: request.partition };
-        let Source { mut tree, info, name, guid, warnings } = source::open(&request.image, None, choice)?;
+        let input = Input::open(&request.image, None)?;
+        if let Input::Disk(disk) = &input {
+            disk.refuse_output(&request.output)?;
+        }
+        let source = input.source(&request.image.display().to_string(), choice)?;
+        let Source { mut tree, info, name, guid, warnings } = source;
         let left_out = if request.all { Vec::new() } else { leave_out(&mut tree)? };
         let now = request.timestamp.unwrap_or_else(|| build::newest(&tree));
         let stem = || request.image.file_stem().map(|stem| stem.to_string_lossy().into_owned());

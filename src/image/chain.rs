@@ -176,14 +176,16 @@ fn native(path: &str) -> PathBuf {
     path.split(['\\', '/']).filter(|part| !part.is_empty() && !part.ends_with(':')).collect()
 }
 
-/// An absolute path of Windows, where it can be one of this host's: on Windows itself, and not on another machine, since whoever
-/// made a file is not to have us log on to a server of his.
+/// An absolute path of Windows, where it can be one of this host's: on Windows itself, with a drive or a volume in front. Nothing
+/// else, since whoever made a file is not to have us log on to a server of his.
 fn local_absolute(path: &str) -> Option<PathBuf> {
-    let path = path.replace('/', r"\");
-    let path = path.as_str();
-    let path = path.strip_prefix(r"\\?\").map_or(path, |rest| if rest.starts_with("Volume{") { path } else { rest });
-    let on_server = path.starts_with(r"\\") && !path.starts_with(r"\\?\Volume{") || path.starts_with("UNC\\");
-    (cfg!(windows) && !on_server).then(|| PathBuf::from(path))
+    is_local(path).then(|| PathBuf::from(path)).filter(|_| cfg!(windows))
+}
+
+fn is_local(path: &str) -> bool {
+    let plain = path.strip_prefix(r"\\?\").unwrap_or(path);
+    let on_drive = matches!(plain.as_bytes(), [drive, b':', b'\\', ..] if drive.is_ascii_alphabetic());
+    on_drive || path.starts_with(r"\\?\Volume{")
 }
 
 /// The files of a chain, the child first, as far as they are found; and why there are no more if a parent is missing. Containers
@@ -281,6 +283,17 @@ mod tests {
         assert!(!paths.iter().any(|path| path.to_string_lossy().contains("server")));
         for name in ["parent.vhd", "other.vhd", "third.vhd"] {
             assert!(paths.contains(&here.join(name)), "{name}");
+        }
+    }
+
+    #[test]
+    fn only_drives_and_volumes_are_local() {
+        for path in [r"C:\a.vhd", r"\\?\d:\a.vhd", r"\\?\Volume{1}\a.vhd"] {
+            assert!(is_local(path), "{path}");
+        }
+        for path in [r"\\s\a", r"\\?\UNC\s\a", r"\\.\pipe\a", r"\??\UNC\s\a", r"\\?\unc\s", "//s/a", r"C:a", r"\a", ""]
+        {
+            assert!(!is_local(path), "{path}");
         }
     }
 

@@ -2,17 +2,17 @@
 
 use std::num::NonZeroUsize;
 use std::ops::Range;
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 use std::sync::Mutex;
 
 use serde::Serialize;
 
 use super::disk_file::{DiskFile, Identity};
 use super::host::{self, OutputFile};
-use super::opened::{Container, Layer, Opened};
+use super::opened::{Container, Opened};
 use super::seed::Seed;
 use super::{Control, Format};
-use crate::base::{Disk, FileTime, ReadAt};
+use crate::base::{Disk, FileTime, ReadAt, bytes};
 use crate::error::{Context, Error, Result};
 use crate::format::vhd::{self, Vhd};
 use crate::format::vhdx;
@@ -75,7 +75,7 @@ impl<'r> Conversion<'r> {
     pub fn new(request: &'r Request, control: &Control) -> Result<Self> {
         host::check_target(&request.output, request.force)?;
         let opened = Opened::open(&request.image)?;
-        refuse_own_layers(&opened.layers, &request.output)?;
+        opened.refuse_output(&request.output)?;
         let mut warnings = Vec::new();
         let disk_len = new_len(&opened, request.format, &mut warnings)?;
         let seed = seed_of(&opened, request.format)?;
@@ -112,17 +112,6 @@ impl<'r> Conversion<'r> {
         self.file.write(&output, |disk| copy(&self.opened.disk, disk, threads, control))?;
         output.keep()
     }
-}
-
-/// The files that are read are not written: on some hosts that fails late, and of a chain others may need them.
-fn refuse_own_layers(layers: &[Layer], output: &Path) -> Result<()> {
-    let Ok(output) = output.canonicalize() else { return Ok(()) };
-    if layers.iter().any(|layer| layer.path.canonicalize().is_ok_and(|path| path == output)) {
-        return Err(Error::invalid("the output is a file that the disk is read from")
-            .hint("name another output, and rename it afterwards")
-            .context(output.display()));
-    }
-    Ok(())
 }
 
 /// The length of the new disk: the old one's, in whole units of what the container takes.
@@ -223,17 +212,11 @@ fn is_zero(disk: &dyn ReadAt, range: Range<u64>) -> Result<bool> {
     for at in range.clone().step_by(CHUNK) {
         let chunk = &mut chunk[..(range.end - at).min(CHUNK as u64) as usize];
         disk.read_at(at, chunk)?;
-        if !all_zero(chunk) {
+        if !bytes::is_zero(chunk) {
             return Ok(false);
         }
     }
     Ok(true)
-}
-
-/// By the widest words that the machine has: this is what a conversion does most.
-fn all_zero(bytes: &[u8]) -> bool {
-    let (words, rest) = bytes.as_chunks::<64>();
-    words.iter().all(|word| word.iter().fold(0, |all, byte| all | byte) == 0) && rest.iter().all(|byte| *byte == 0)
 }
 
 /// Copies all that is not zero.
@@ -247,7 +230,7 @@ fn copy(from: &dyn ReadAt, to: &dyn Disk, threads: NonZeroUsize, control: &Contr
             let data = &mut buf[..(piece.end - piece.start) as usize];
             from.read_at(piece.start, data)?;
             for (at, chunk) in (piece.start..).step_by(CHUNK).zip(data.chunks(CHUNK)) {
-                if !all_zero(chunk) {
+                if !bytes::is_zero(chunk) {
                     to.write_at(at, chunk)?;
                 }
             }
@@ -256,10 +239,14 @@ fn copy(from: &dyn ReadAt, to: &dyn Disk, threads: NonZeroUsize, control: &Contr
         Ok(())
     };
     std::thread::scope(|scope| {
-        let workers: Vec<_> = (0..threads.get()).map(|_| scope.spawn(work)).collect();
+        // A host that refuses a thread leaves more work for this one.
+        let spawn = |_| std::thread::Builder::new().spawn_scoped(scope, work).ok();
+        let helpers: Vec<_> = (1..threads.get()).filter_map(spawn).collect();
+        let own = work();
         let outcomes =
-            workers.into_iter().map(|worker| worker.join().unwrap_or_else(|panic| std::panic::resume_unwind(panic)));
-        outcomes.fold(Ok(()), |first: Result<()>, outcome| first.and(outcome))
+            helpers.into_iter().map(|helper| helper.join().unwrap_or_else(|panic| std::panic::resume_unwind(panic)));
+        let outcomes: Vec<Result<()>> = outcomes.collect(); // all have ended
+        own.and(outcomes.into_iter().collect())
     })
 }
 
@@ -317,7 +304,7 @@ mod tests {
     fn only_blocks_with_data_are_read_and_used() {
         let disk = Holes(vec![5 * MIB..5 * MIB + 3, 7 * MIB - 1..9 * MIB]);
         let used = used_blocks(&disk, 2 * MIB, &Control::default()).unwrap();
-        assert_eq!(used, [4 * MIB..10 * MIB]);
+        assert!(matches!(used.as_slice(), [range] if *range == (4 * MIB..10 * MIB)), "{used:?}");
         let target = crate::base::MemoryDisk::new(100 << 20, 0);
         copy(&disk, &target, NonZeroUsize::new(3).unwrap(), &Control::default()).unwrap();
         let bytes = target.into_bytes();
@@ -329,7 +316,7 @@ mod tests {
     fn an_interruption_ends_it() {
         let control = Control::default();
         control.interrupt();
-        let disk = Holes(vec![5 * MIB..9 * MIB]);
+        let disk = Holes(vec![5 * MIB..6 * MIB, 6 * MIB..9 * MIB]);
         assert!(used_blocks(&disk, 2 * MIB, &control).is_err());
         assert!(copy(&disk, &crate::base::MemoryDisk::new(100 << 20, 0), NonZeroUsize::MIN, &control).is_err());
     }

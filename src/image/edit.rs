@@ -35,7 +35,7 @@ use super::host::{self, InputFile, OutputFile, Stamp};
 use super::opened::{Container, Opened};
 use super::seed::Seed;
 use super::{Control, build, verify};
-use crate::base::{Disk, FileTime, Name, ReadAt, Slice};
+use crate::base::{Disk, FileTime, Name, ReadAt, Slice, bytes};
 use crate::error::{Context, Error, Kind, Result};
 use crate::format::ntfs;
 use crate::format::ntfs::read::{Facts, Volume};
@@ -130,6 +130,7 @@ impl EditPlan {
         host::check_target(&target, force)?;
 
         let opened = Opened::open(image)?;
+        request.output.as_deref().map_or(Ok(()), |output| opened.refuse_output(output))?;
         let identity = identity(&opened, request).context(|| image.display())?;
         check_extension(request, &identity)?;
         let (partition, volume) = opened.volume(request.partition)?;
@@ -244,7 +245,7 @@ impl EditPlan {
                 let piece = &mut buffer[..len];
                 self.opened.disk.read_at(at, piece).context(|| self.image.display())?;
                 for (part_at, part) in (at..).step_by(PART).zip(piece.chunks(PART)) {
-                    if !is_zero(part) {
+                    if !bytes::is_zero(part) {
                         disk.write_at(part_at, part)?;
                     }
                 }
@@ -383,21 +384,17 @@ fn kept_ranges(disk: &dyn ReadAt, volume: &Range<u64>) -> Result<Vec<Range<u64>>
             let Some(data) = disk.next_data(at)?.filter(|data| data.start < around.end) else { break };
             let start = (data.start / PIECE * PIECE).max(at);
             let piece = start..((start / PIECE + 1) * PIECE).min(around.end);
-            let bytes = &mut buffer[..(piece.end - piece.start) as usize];
-            disk.read_at(piece.start, bytes)?;
+            let piece_bytes = &mut buffer[..(piece.end - piece.start) as usize];
+            disk.read_at(piece.start, piece_bytes)?;
             at = piece.end;
             match kept.last_mut() {
-                _ if is_zero(bytes) => {}
+                _ if bytes::is_zero(piece_bytes) => {}
                 Some(last) if last.end == piece.start => last.end = piece.end,
                 _ => kept.push(piece),
             }
         }
     }
     Ok(kept)
-}
-
-fn is_zero(bytes: &[u8]) -> bool {
-    bytes.iter().all(|byte| *byte == 0)
 }
 
 #[cfg(test)]

@@ -37,7 +37,10 @@ impl HostFiles {
     }
 
     /// Gives one file to `give`, piece by piece.
-    fn pieces(&self, blob: BlobId, give: &mut dyn FnMut(u64, &[u8]) -> Result<(), BlobError>) -> Result<(), BlobError> {
+    fn pieces<G>(&self, blob: BlobId, mut give: G) -> Result<(), BlobError>
+    where
+        G: FnMut(u64, &[u8]) -> Result<(), BlobError>,
+    {
         let own = |error| BlobError { blobs: vec![blob], error };
         let (file, path, stamp) = self.file(blob).map_err(own)?;
         let mut buffer = vec![0; PIECE.min(stamp.len.try_into().unwrap_or(PIECE))];
@@ -76,7 +79,7 @@ impl BlobStore for HostFiles {
                 if failed.load(Ordering::Relaxed) {
                     break;
                 }
-                let given = self.pieces(*blob, &mut |at, piece| Ok(sink.write(*blob, at, piece)?));
+                let given = self.pieces(*blob, |at, piece| Ok(sink.write(*blob, at, piece)?));
                 if let Err(error) = given {
                     failed.store(true, Ordering::Relaxed);
                     failure.lock().unwrap_or_else(PoisonError::into_inner).get_or_insert(error);
@@ -95,7 +98,7 @@ impl BlobStore for HostFiles {
 
     fn read(&self, blob: BlobId) -> Result<Vec<u8>> {
         let mut bytes = Vec::new();
-        let read = self.pieces(blob, &mut |_, piece| {
+        let read = self.pieces(blob, |_, piece| {
             bytes.extend_from_slice(piece);
             Ok(())
         });

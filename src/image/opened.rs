@@ -1,6 +1,5 @@
 //! A disk image that exists: its container, its disk, its partitions.
 
-use std::ops::ControlFlow;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
@@ -74,11 +73,7 @@ impl Opened {
     pub fn volume(&self, number: Option<u32>) -> Result<(Partition, Volume)> {
         let table = self.table()?;
         if let Some(number) = number {
-            let Some(partition) = table.partitions.iter().find(|partition| partition.number == number) else {
-                return Err(Error::invalid(format_args!("the disk has no partition {number}"))
-                    .allowed(describe(&table.partitions))
-                    .context(self.path.display()));
-            };
+            let partition = numbered(&table, number).context(|| self.path.display())?;
             let volume = self.partition(partition).and_then(Volume::open);
             let frame = || format!("partition {number}");
             return Ok((partition.clone(), volume.context(frame).context(|| self.path.display())?));
@@ -106,6 +101,17 @@ impl Opened {
         found.pop().ok_or_else(|| complaint.unwrap_or_else(none).context(self.path.display()))
     }
 
+    /// Refuses an output that is one of the files that are read: on some hosts that fails late, and of a chain others may need them.
+    pub fn refuse_output(&self, output: &Path) -> Result<()> {
+        let Ok(file) = output.canonicalize() else { return Ok(()) };
+        if self.layers.iter().any(|layer| layer.path.canonicalize().is_ok_and(|path| path == file)) {
+            return Err(Error::invalid("the output is a file that the disk is read from")
+                .hint("name another output, and rename it afterwards")
+                .context(output.display()));
+        }
+        Ok(())
+    }
+
     fn is_marked_ntfs(&self, partition: &Partition) -> bool {
         let mut mark = [0; 8];
         let window = self.partition(partition);
@@ -115,13 +121,16 @@ impl Opened {
 
 /// Whether a volume has the hive without which no Windows is one.
 fn holds_windows(volume: &Volume) -> bool {
-    let Ok(contents) = volume.read() else { return false };
-    let mut found = false;
-    contents.tree.visit(|path, _| {
-        found = path.eq_ignore_ascii_case(r"\Windows\System32\config\SYSTEM");
-        if found { ControlFlow::Break(()) } else { ControlFlow::Continue(()) }
-    });
-    found
+    let contents = volume.read();
+    contents.is_ok_and(|contents| contents.tree.find(r"\Windows\System32\config\SYSTEM").is_some())
+}
+
+/// The partition of that number.
+pub fn numbered(table: &Table, number: u32) -> Result<&Partition> {
+    let found = table.partitions.iter().find(|partition| partition.number == number);
+    found.ok_or_else(|| {
+        Error::invalid(format_args!("the disk has no partition {number}")).allowed(describe(&table.partitions))
+    })
 }
 
 /// The partitions that there are, for somebody who has to choose one.

@@ -30,6 +30,16 @@ pub struct Choice<'a> {
     pub partition: Option<u32>,
 }
 
+impl Choice<'_> {
+    /// Says that a disk has no images, if one was named.
+    pub(super) fn refuse_image(&self) -> Result<()> {
+        match self.image {
+            None => Ok(()),
+            Some(_) => Err(Error::invalid("a disk has no images; its volumes are chosen with --partition")),
+        }
+    }
+}
+
 /// A file that was opened by what it holds.
 pub enum Input {
     /// A WIM, ESD or all parts of a split WIM.
@@ -77,20 +87,11 @@ impl Input {
                 }
             }
             Self::Disk(disk) => {
-                if choice.image.is_some() {
-                    return Err(
-                        Error::invalid("a disk has no images; its volumes are chosen with --partition").context(name)
-                    );
-                }
+                choice.refuse_image().context(|| name)?;
                 Source::of_disk(disk, name, choice.partition)
             }
         }
     }
-}
-
-/// Opens a file and chooses in it.
-pub fn open(path: &Path, parts: Option<&str>, choice: Choice<'_>) -> Result<Source> {
-    Input::open(path, parts)?.source(&path.display().to_string(), choice)
 }
 
 /// Whether a file begins as registry hives do.

@@ -6,9 +6,10 @@ use std::sync::Arc;
 use serde::Serialize;
 
 use super::host::{InputFile, OutputFile};
-use super::opened::Opened;
+use super::opened::{self, Opened};
 use crate::base::ReadAt;
-use crate::error::{Error, Kind, Result};
+use crate::error::{Context, Error, Kind, Result};
+use crate::format::partitions::Table;
 use crate::format::vhd::Vhd;
 use crate::format::vhdx::Vhdx;
 use crate::verify::image::{self, Looked};
@@ -54,14 +55,11 @@ pub fn file(path: &Path, partition: Option<u32>) -> Result<Report> {
             return Ok(report);
         }
     };
-    report.looked = image::check(&disk, partition, &mut report.findings);
-    let known = &report.looked.partitions;
-    match partition {
-        Some(number) if report.looked.scheme.is_some() && known.is_empty() => {
-            Err(Error::invalid("no such partition on the disk").found(number).context(path.display()))
-        }
-        _ => Ok(report),
+    if let (Some(number), Ok(table)) = (partition, Table::read(&disk)) {
+        opened::numbered(&table, number).context(|| path.display())?;
     }
+    report.looked = image::check(&disk, partition, &mut report.findings);
+    Ok(report)
 }
 
 /// Checks what was written, before it gets its name; an error-level finding is an error.

@@ -55,7 +55,7 @@ pub fn install_bios(windows: &mut Windows, options: &Options) -> Result<Installe
             Kind::NotBootable,
             r"the image has no BOOTMGR for a BIOS: \Windows\Boot\PCAT\bootmgr is missing",
         )
-        .hint("the image may be for UEFI machines or containers only; `nanovhd inspect --tree` shows what is in it"));
+        .hint("the image may be for UEFI machines or containers only; `nanovhd ls -R` shows what is in it"));
     };
     check_manager(windows, manager)?;
 
@@ -129,7 +129,7 @@ fn new_store(windows: &Windows, options: &Options, installed: &mut Installed) ->
     let loader = candidates.iter().find(|path| exists(path)).ok_or_else(|| {
         Error::new(Kind::NotBootable, "the image has no WINLOAD for a BIOS: the file is missing")
             .allowed(candidates.join(" or "))
-            .hint("the image may be for UEFI machines only; `nanovhd inspect --tree` shows what is in it")
+            .hint("the image may be for UEFI machines only; `nanovhd ls -R` shows what is in it")
     })?;
     installed.loader.clone_from(loader);
     let system = windows.hive("SYSTEM")?;

@@ -10,7 +10,7 @@ use std::collections::BTreeMap;
 
 use serde::Serialize;
 
-use super::registry::{self, KEY_SYM_LINK};
+use super::registry::{self, Address, KEY_SYM_LINK};
 use crate::base::FileTime;
 use crate::error::{Context, Error, Kind, Result};
 use crate::format::hive::{Hive, KeyId, Recovery, Value};
@@ -46,8 +46,15 @@ impl Changed {
 /// [`Invalid`](Kind::Invalid) for keys that no hive of the image holds; errors of the hives, by their paths.
 pub fn apply(tree: &mut Tree, sections: &[Section], now: FileTime) -> Result<Vec<Changed>> {
     let mut open = BTreeMap::new();
+    let mut files = BTreeMap::new();
     for section in sections {
-        let outcome = registry::locate(tree, &section.key).and_then(|(shown, file, mut rest)| {
+        let outcome = Address::parse(tree, &section.key).and_then(|address| {
+            let shown = address.shown();
+            let file = match files.get(&shown) {
+                Some(file) => String::clone(file),
+                None => files.entry(shown.clone()).or_insert(address.file(tree)?).clone(),
+            };
+            let mut rest = address.rest;
             if !open.contains_key(&file) {
                 open.insert(file.clone(), Opened::open(tree, &file, now)?);
             }

@@ -97,7 +97,8 @@ pub fn hives(tree: &Tree) -> Vec<(String, &'static str)> {
 pub fn open(tree: &Tree, path: &str) -> Result<Found> {
     let mut path = path.to_owned();
     for _ in 0..LINKS_FOLLOWED {
-        let (shown, file, rest) = locate(tree, &path)?;
+        let address = Address::parse(tree, &path)?;
+        let (shown, file, rest) = (address.shown(), address.file(tree)?, address.rest);
         let missing = || Error::invalid("the hive of this key is not in the image").found("nothing").allowed(&file);
         let hive = read_hive(tree, &file)?.ok_or_else(missing).context(|| shown.clone())?;
         match walk(&hive, &shown, &rest)? {
@@ -166,15 +167,51 @@ fn no_such_key(hive: &Hive, parent: KeyId, part: &str) -> Error {
     }
 }
 
-/// The hive that a path leads into: the key under which Windows shows it, its file, and the rest of the path.
-pub(super) fn locate(tree: &Tree, path: &str) -> Result<(String, String, Vec<String>)> {
+/// A path, divided where its hive begins.
+pub(super) struct Address {
+    root: &'static str,
+    /// The hive's name below the root.
+    name: String,
+    /// The names of the keys within the hive.
+    pub(super) rest: Vec<String>,
+}
+
+impl Address {
+    /// Divides a path. The tree is only asked for what it has where a hive is not named.
+    pub(super) fn parse(tree: &Tree, path: &str) -> Result<Self> {
+        let (root, mut names) = rooted(path)?;
+        match names.next() {
+            Some(name) => Ok(Self { root, name, rest: names.collect() }),
+            None => {
+                let below: Vec<String> =
+                    hives(tree).into_iter().map(|(key, _)| key).filter(|key| key.starts_with(root)).collect();
+                let what = format!("{root} is no key of a file; its hives are");
+                Err(Error::invalid(what).allowed(below.join(", ")))
+            }
+        }
+    }
+
+    /// The key under which Windows shows the hive.
+    pub(super) fn shown(&self) -> String {
+        let name = if self.root == MACHINE { self.name.to_uppercase() } else { self.name.clone() };
+        format!(r"{}\{name}", self.root)
+    }
+
+    /// The hive's file. That of a user follows from another hive, which is read for it.
+    pub(super) fn file(&self, tree: &Tree) -> Result<String> {
+        file_of(tree, self.root, &self.name)
+    }
+}
+
+/// The root of a path, and the names below it.
+fn rooted(path: &str) -> Result<(&'static str, impl Iterator<Item = String>)> {
     let mut names = parts(path).map(str::to_owned).collect::<Vec<_>>().into_iter().peekable();
     // As regedit's address bar has it, and as links do.
     names.next_if(|name| name.eq_ignore_ascii_case("Computer"));
     let by_kernel = names.next_if(|name| name.eq_ignore_ascii_case("REGISTRY")).is_some();
     let root = names.next().unwrap_or_default();
     let root = root.trim_end_matches(':').to_ascii_uppercase(); // PowerShell writes HKLM:\
-    let (root, before): (&str, &[&str]) = match root.as_str() {
+    let (root, before): (&'static str, &'static [&'static str]) = match root.as_str() {
         "MACHINE" if by_kernel => (MACHINE, &[]),
         "USER" if by_kernel => (USERS, &[]),
         "HKLM" | MACHINE => (MACHINE, &[]),
@@ -192,14 +229,7 @@ pub(super) fn locate(tree: &Tree, path: &str) -> Result<(String, String, Vec<Str
                 .hint(r"say HKLM\SYSTEM\CurrentControlSet\..., or name the hive's file with --hive"));
         }
     };
-    let mut names = before.iter().map(|name| (*name).to_owned()).chain(names);
-    let Some(name) = names.next() else {
-        let below: Vec<String> =
-            hives(tree).into_iter().map(|(key, _)| key).filter(|key| key.starts_with(root)).collect();
-        return Err(Error::invalid(format_args!("{root} is no key of a file; its hives are")).allowed(below.join(", ")));
-    };
-    let file = file_of(tree, root, &name)?;
-    Ok((format!(r"{root}\{}", if root == MACHINE { name.to_uppercase() } else { name }), file, names.collect()))
+    Ok((root, before.iter().map(|name| (*name).to_owned()).chain(names)))
 }
 
 /// The file of the hive `name` below a root.

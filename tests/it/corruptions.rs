@@ -19,6 +19,8 @@ use crate::support::tools::{Tools, text};
 
 /// Asks for more than the few hundred that every test run has.
 const COUNT: &str = "NANOVHD_CORRUPTIONS";
+/// The number of the first one; each number stands for one damage.
+const FIRST: &str = "NANOVHD_CORRUPTIONS_FIRST";
 const USUAL: usize = 300;
 /// Longer than this, and it hangs.
 const LONGEST: Duration = Duration::from_secs(2);
@@ -130,16 +132,18 @@ fn samples() -> Vec<Sample> {
 
 #[test]
 fn no_damage_makes_a_check_panic_or_hang() {
-    let count = env::var(COUNT).map_or(USUAL, |count| count.parse().expect("a number"));
+    let number = |name: &str, usual: usize| env::var(name).map_or(usual, |text| text.parse().expect("a number"));
+    let (count, first) = (number(COUNT, USUAL), number(FIRST, 0));
     let samples = samples();
     let (next, found) = (AtomicUsize::new(0), AtomicUsize::new(0));
     let work = || {
         let (mut bad, mut longest) = (Vec::new(), Duration::ZERO);
         loop {
-            let number = next.fetch_add(1, Ordering::Relaxed);
-            if number >= count {
+            let index = next.fetch_add(1, Ordering::Relaxed);
+            if index >= count {
                 return (bad, longest);
             }
+            let number = first.wrapping_add(index);
             let sample = &samples[number % samples.len()];
             let (bytes, words) = sample.damage(&mut Random::new(number as u64));
             let start = Instant::now();

@@ -4,6 +4,7 @@
 mod bench;
 mod boot;
 mod docs;
+mod fuzz;
 mod shell;
 mod test;
 mod tidy;
@@ -39,6 +40,8 @@ enum Task {
         #[arg(long)]
         check: bool,
     },
+    /// Damage good images at random, and check them.
+    Fuzz(fuzz::Args),
     /// Measure the release build against mkntfs and wimlib.
     Bench(bench::Args),
     /// Run a part of the way alone, for the benchmark.
@@ -55,6 +58,7 @@ fn main() -> ExitCode {
         Task::Tidy => tidy::run(),
         Task::Boot { check } => boot::run(check).map_err(Into::into),
         Task::Docs { check } => docs::run(check),
+        Task::Fuzz(args) => fuzz::run(&args),
         Task::Bench(args) => bench::run(&args),
         Task::BenchPart { part } => bench::parts::run(&part),
     };

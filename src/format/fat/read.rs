@@ -55,15 +55,7 @@ impl Volume {
     /// Only if the root directory cannot be read.
     pub fn read(&self) -> Result<Contents> {
         let chains = Chains { volume: Arc::clone(&self.volume), geometry: self.geometry.clone() };
-        let root = match self.geometry.width {
-            Width::ThirtyTwo => chains.directory(self.geometry.root_cluster)?,
-            Width::Twelve | Width::Sixteen => {
-                let mut bytes = vec![0; self.geometry.root_len as usize]; // of a 16-bit number of entries
-                self.volume.read_at(self.geometry.root_at, &mut bytes)?;
-                bytes
-            }
-        };
-        Walk::new(chains).all(&root)
+        Walk::new(chains).all()
     }
 }
 
@@ -140,14 +132,17 @@ impl Chains {
         Ok(())
     }
 
-    /// The entries of a directory, whose length its chain tells.
-    fn directory(&self, first: u32) -> Result<Vec<u8>> {
+    /// The entries of a directory, whose length its chain tells. Each of its clusters must be `fresh`.
+    fn directory(&self, first: u32, mut fresh: impl FnMut(u32) -> bool) -> Result<Vec<u8>> {
         let limit = (MAX_ENTRIES * ENTRY_LEN) as u64;
         let mut bytes = Vec::new();
         let mut cluster = Some(first);
         while let Some(found) = cluster.filter(|_| (bytes.len() as u64) < limit) {
             let place = self.geometry.place(found);
             let place = place.ok_or_else(|| Error::corrupt("FAT: cluster of a directory").found(found))?;
+            if !fresh(found) {
+                return Err(Error::corrupt("FAT: a cluster of two directories, or twice of one").found(found));
+            }
             let start = bytes.len();
             bytes.resize(start + self.geometry.cluster as usize, 0);
             self.volume.read_at(place, &mut bytes[start..])?;
@@ -228,31 +223,31 @@ struct Walk {
     chains: Chains,
     found: Vec<Found>,
     notes: Vec<String>,
-    /// First clusters of directories that have been seen, by which a circle is known.
+    /// Clusters of directories that have been read, by which circles are known, and chains that run into each other.
     seen: HashSet<u32>,
+    /// Whether there are more files than are read.
+    is_full: bool,
 }
 
 impl Walk {
     fn new(chains: Chains) -> Self {
-        Self { chains, found: Vec::new(), notes: Vec::new(), seen: HashSet::new() }
+        Self { chains, found: Vec::new(), notes: Vec::new(), seen: HashSet::new(), is_full: false }
     }
 
-    fn all(mut self, root: &[u8]) -> Result<Contents> {
-        if self.chains.geometry.width == Width::ThirtyTwo {
-            self.seen.insert(self.chains.geometry.root_cluster);
-        }
-        let top = self.entries(root);
+    fn all(mut self) -> Result<Contents> {
+        let root = self.root()?;
+        let top = self.entries(&root);
         let mut work = top.clone();
         while let Some(index) = work.pop() {
             let Found { attributes, first, name, .. } = &self.found[index];
             if attributes & ondisk::DIRECTORY == 0 {
                 continue;
             }
-            if !self.seen.insert(*first) {
+            if self.seen.contains(first) {
                 self.notes.push(format!("{name}: a directory that another name leads to as well"));
                 continue;
             }
-            match self.chains.directory(*first) {
+            match self.chains.directory(*first, |cluster| self.seen.insert(cluster)) {
                 Ok(bytes) => {
                     let children = self.entries(&bytes);
                     work.extend(&children);
@@ -261,7 +256,20 @@ impl Walk {
                 Err(error) => self.notes.push(format!("{name}: {error}")),
             }
         }
+        if self.is_full {
+            self.notes.push(format!("more than {MAX_FILES} files: the rest is left out"));
+        }
         self.build(top)
+    }
+
+    fn root(&mut self) -> Result<Vec<u8>> {
+        let geometry = &self.chains.geometry;
+        if geometry.width == Width::ThirtyTwo {
+            return self.chains.directory(geometry.root_cluster, |cluster| self.seen.insert(cluster));
+        }
+        let mut bytes = vec![0; geometry.root_len as usize]; // of a 16-bit number of entries
+        self.chains.volume.read_at(geometry.root_at, &mut bytes)?;
+        Ok(bytes)
     }
 
     /// Takes the entries of a directory in; gives their indexes.
@@ -280,7 +288,7 @@ impl Walk {
                         continue;
                     }
                     if self.found.len() == MAX_FILES {
-                        self.notes.push(format!("more than {MAX_FILES} files: the rest is left out"));
+                        self.is_full = true;
                         break;
                     }
                     self.found.push(Found::new(entry, name));

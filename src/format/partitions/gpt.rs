@@ -39,6 +39,8 @@ const ENTRY_LEN: u32 = 128;
 /// More entries than this are refused, so that no header can ask for much memory: 8192 entries of 128 bytes. All known
 /// programs make 128 entries.
 pub const MAX_TABLE: u64 = 1 << 20;
+/// More partitions than this are refused: Windows takes no more, and each is looked into.
+pub const MAX_PARTITIONS: usize = 128;
 
 #[derive(FromBytes, Immutable, KnownLayout, Unaligned)]
 #[repr(C)]
@@ -180,7 +182,7 @@ impl Header {
     ///
     /// # Errors
     /// [`Corrupt`](crate::error::Kind::Corrupt) for odd sizes and a wrong checksum, [`Unsupported`](crate::error::Kind::Unsupported) for
-    /// more than [`MAX_TABLE`] bytes.
+    /// more than [`MAX_TABLE`] bytes or [`MAX_PARTITIONS`] partitions.
     pub fn entries(&self, disk: &dyn ReadAt, sector: u64) -> Result<Vec<Entry>> {
         let at = self.entries_lba.checked_mul(sector);
         let at = at.ok_or_else(|| Error::corrupt("GPT entries: place").found(self.entries_lba))?;
@@ -202,7 +204,11 @@ impl Header {
                 .allowed(format_args!("{:#010x}, as the header has it", self.entries_checksum)));
         }
         let entries = (1..).zip(table.chunks_exact(self.entry_size as usize));
-        Ok(entries.filter_map(|(number, bytes)| Entry::parse(number, bytes)).collect())
+        let entries: Vec<Entry> = entries.filter_map(|(number, bytes)| Entry::parse(number, bytes)).collect();
+        if entries.len() > MAX_PARTITIONS {
+            return Err(Error::unsupported("GPT entries: partitions").found(entries.len()).allowed(MAX_PARTITIONS));
+        }
+        Ok(entries)
     }
 }
 

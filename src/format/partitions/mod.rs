@@ -53,6 +53,13 @@ pub enum Kind {
     Gpt(Uuid),
 }
 
+impl Kind {
+    /// Whether the firmware of a UEFI machine looks here for what to start.
+    pub fn is_efi_system(self) -> bool {
+        matches!(self, Self::Gpt(TYPE_EFI_SYSTEM) | Self::Mbr(TYPE_EFI_SYSTEM_MBR))
+    }
+}
+
 /// A part of a disk.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Partition {
@@ -79,6 +86,8 @@ pub struct Table {
 
 /// The type of an EFI system partition.
 pub const TYPE_EFI_SYSTEM: Uuid = uuid!("c12a7328-f81f-11d2-ba4b-00a0c93ec93b");
+/// The same in an MBR.
+pub const TYPE_EFI_SYSTEM_MBR: u8 = 0xEF;
 /// The type of the partition that Windows reserves for itself.
 pub const TYPE_MICROSOFT_RESERVED: Uuid = uuid!("e3c9e316-0b5c-4db8-817d-f92df00215ae");
 /// The type of what has a drive letter.

@@ -295,14 +295,19 @@ fn active_sequence(log: &Log, id: Uuid) -> Result<Vec<Entry>> {
         let next = entries.get(&entry.end(log))?;
         (Some(next.sequence) == entry.sequence.checked_add(1)).then_some(next)
     };
-    let mut heads: Vec<&Entry> = entries.values().filter(|entry| next(entry).is_none()).collect();
-    heads.sort_by_key(|head| std::cmp::Reverse(head.sequence));
-    let row = heads.into_iter().find_map(|head| {
-        let row: Vec<usize> =
-            std::iter::successors(entries.get(&head.tail), |entry| next(entry)).map(|entry| entry.start).collect();
-        (row.last() == Some(&head.start)).then_some(row)
-    });
-    let row =
-        row.ok_or_else(|| Error::corrupt("no whole row of entries, although the header says that there is one"))?;
+    let mut falling: Vec<&Entry> = entries.values().collect();
+    falling.sort_by_key(|entry| std::cmp::Reverse(entry.sequence));
+    // Where the row ends that an entry is in: what follows it has a higher number, and so is known by then.
+    let mut ends: BTreeMap<usize, usize> = BTreeMap::new();
+    for entry in &falling {
+        let end = next(entry).and_then(|next| ends.get(&next.start).copied()).unwrap_or(entry.start);
+        ends.insert(entry.start, end);
+    }
+    let is_head = |entry: &&&Entry| next(entry).is_none() && ends.get(&entry.tail) == Some(&entry.start);
+    let head = falling.iter().find(is_head);
+    let head =
+        head.ok_or_else(|| Error::corrupt("no whole row of entries, although the header says that there is one"))?;
+    let row = std::iter::successors(entries.get(&head.tail), |entry| next(entry)).map(|entry| entry.start);
+    let row: Vec<usize> = row.collect();
     Ok(row.iter().filter_map(|start| entries.remove(start)).collect())
 }

@@ -7,6 +7,9 @@ use super::ondisk;
 use crate::base::Name;
 use crate::error::{Error, Result};
 
+/// Hyper-V writes five pairs of key and value; a locator may be 1 MiB long, and could hold some ten thousand.
+const MAX_PAIRS: usize = 256;
+
 /// The disk below a differencing one, as that one knows it.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
 pub struct Parent {
@@ -29,6 +32,9 @@ impl Parent {
             return Err(Error::unsupported("VHDX parent locator: type").found(header.kind.get()));
         }
         let pairs = usize::from(header.pairs.get());
+        if pairs > MAX_PAIRS {
+            return Err(Error::unsupported("VHDX parent locator: pairs").found(pairs).allowed(MAX_PAIRS));
+        }
         let (pairs, _) = <[ondisk::LocatorPair]>::ref_from_prefix_with_elems(rest, pairs).map_err(|_| cut())?;
         let text = |at: u32, len: u16| {
             let (at, len) = (at as usize, usize::from(len));

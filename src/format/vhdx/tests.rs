@@ -95,7 +95,7 @@ fn what_is_written_is_read_and_the_rest_is_zero() {
         at = range.end;
         data.push(range);
     }
-    assert_eq!(data, [0..64 * MIB]);
+    assert!(matches!(data.as_slice(), [all] if *all == (0..64 * MIB)), "{data:?}");
     let fixed = build(&Layout::fixed(3 * MIB, 4096).unwrap(), &[(3 * MIB - 1, 1, 9)]);
     let fixed = Vhdx::open(&fixed).unwrap();
     assert_eq!((fixed.variant(), fixed.sector_size()), (Variant::Fixed { block_size: BLOCK as u32 }, 4096));
@@ -176,7 +176,7 @@ fn evil_entries_are_refused_when_read() {
     }
     for state in [Entry::UNDEFINED, Entry::ZERO, Entry::UNMAPPED] {
         let mut bytes = sample();
-        set_entry(&mut bytes, 0, 4 * MIB | state);
+        set_entry(&mut bytes, 0, (4 * MIB) | state);
         assert_eq!(reads(&Vhdx::open(&bytes).unwrap(), 0..2), [0, 0]);
     }
 }

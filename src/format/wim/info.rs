@@ -6,7 +6,7 @@ use super::Wim;
 use super::ondisk::{VERSION_SOLID, header_flags};
 use super::resource::Compression;
 
-/// A WIM as `inspect` shows it.
+/// A WIM as `info` shows it.
 #[derive(Debug, Clone, Serialize)]
 pub struct Summary {
     /// Random by custom; the same in all parts.

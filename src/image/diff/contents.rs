@@ -8,7 +8,7 @@ use std::thread;
 use sha1::{Digest, Sha1};
 
 use super::difference::{Aspect, Aspects};
-use super::filter::Filter;
+use super::filter::Within;
 use super::walk::{merge, walk};
 use crate::base::upcase;
 use crate::error::{Context, Error, Kind, Result};
@@ -134,7 +134,7 @@ fn counterparts<'n>(a: &'n Node, b: &'n Node, ignore: Aspects) -> Vec<(&'n Conte
 pub(super) fn digests<'t>(
     trees: [&'t Tree; 2],
     ignore: Aspects,
-    filter: &Filter,
+    filter: &Within,
     threads: NonZeroUsize,
     control: &Control,
 ) -> Result<Digests<'t>> {
@@ -155,7 +155,7 @@ pub(super) fn digests<'t>(
         }
         Ok(())
     })?;
-    control.expect(wanted.iter().flat_map(HashMap::values).sum());
+    control.expect(wanted.iter().flat_map(HashMap::values).copied().fold(0, u64::saturating_add));
     let busy = wanted.iter().filter(|wanted| !wanted.is_empty()).count().max(1);
     let lanes = (threads.get() / busy).max(1);
     let [a, b] = wanted;
@@ -193,12 +193,12 @@ fn hash(tree: &Tree, wanted: HashMap<(StoreId, BlobId), u64>, lanes: usize, cont
 
 /// Divides blobs into at most `parts` runs of about the same number of bytes.
 fn split(mut blobs: &[(BlobId, u64)], parts: usize) -> Vec<&[(BlobId, u64)]> {
-    let share = blobs.iter().map(|(_, len)| len).sum::<u64>() / parts as u64 + 1;
+    let share = blobs.iter().map(|(_, len)| *len).fold(0, u64::saturating_add) / parts as u64 + 1;
     let mut runs = Vec::new();
     while !blobs.is_empty() {
-        let mut bytes = 0;
+        let mut bytes = 0u64;
         let full = |(_, len): &(BlobId, u64)| {
-            bytes += len;
+            bytes = bytes.saturating_add(*len);
             bytes >= share
         };
         let (run, rest) = blobs.split_at(blobs.iter().position(full).map_or(blobs.len(), |last| last + 1));
@@ -208,11 +208,21 @@ fn split(mut blobs: &[(BlobId, u64)], parts: usize) -> Vec<&[(BlobId, u64)]> {
     runs
 }
 
-fn hash_part(
-    store: &dyn BlobStore,
-    part: &[(BlobId, u64)],
-    control: &Control,
-) -> Result<HashMap<BlobId, Result<Hash, Broken>>> {
+/// So many blobs are asked for at once: after each that cannot be read, what is left of them is asked for again.
+const RUN: usize = 1024;
+
+fn hash_part(store: &dyn BlobStore, part: &[(BlobId, u64)], control: &Control) -> Result<PartHashes> {
+    let mut hashes = HashMap::new();
+    for run in part.chunks(RUN) {
+        hashes.extend(hash_run(store, run, control)?);
+    }
+    Ok(hashes)
+}
+
+/// The hashes of some blobs of one store.
+type PartHashes = HashMap<BlobId, Result<Hash, Broken>>;
+
+fn hash_run(store: &dyn BlobStore, part: &[(BlobId, u64)], control: &Control) -> Result<PartHashes> {
     let mut broken = HashMap::new();
     let sink = Hasher { lengths: part.iter().copied().collect(), state: Mutex::default(), control };
     loop {

@@ -9,7 +9,7 @@ use crate::error::{self, Result};
 use crate::format::bcd::Store;
 use crate::format::hive::words::hexadecimal;
 use crate::format::ntfs::{BPB, read::Facts};
-use crate::format::partitions::{Kind, Partition, Scheme, TYPE_EFI_SYSTEM, Table};
+use crate::format::partitions::{Kind, Partition, Scheme, Table};
 use crate::image::boot_store;
 use crate::image::source::{Choice, Input};
 
@@ -44,10 +44,8 @@ impl DiskFacts {
     /// Looks for boot stores on the partitions from which a firmware starts, but for the one that is compared anyway; gives in
     /// words what is wrong with those that cannot be read.
     pub(super) fn find_stores(&mut self, input: &Input, name: &str) -> Vec<String> {
-        const MBR_EFI_SYSTEM: u8 = 0xEF;
         let boots = |partition: &&Partition| {
-            let system = matches!(partition.kind, Kind::Gpt(TYPE_EFI_SYSTEM) | Kind::Mbr(MBR_EFI_SYSTEM));
-            partition.number != self.partition && (partition.active || system)
+            partition.number != self.partition && (partition.active || partition.kind.is_efi_system())
         };
         let numbers: Vec<u32> = self.table.partitions.iter().filter(boots).map(|partition| partition.number).collect();
         let mut trouble = Vec::new();

@@ -4,20 +4,16 @@ use glob::{MatchOptions, Pattern};
 
 use crate::base::{Name, upcase};
 use crate::error::{Error, Result};
+use crate::image::lookup;
+use crate::tree::Tree;
 
 /// Paths to compare, and patterns of what to leave out.
 ///
 /// Case is ignored, and `/` is the same as `\`.
 #[derive(Debug, Clone, Default)]
 pub struct Filter {
-    only: Vec<Only>,
+    only: Vec<String>,
     exclude: Vec<Exclude>,
-}
-
-#[derive(Debug, Clone)]
-struct Only {
-    typed: String,
-    folded: String,
 }
 
 #[derive(Debug, Clone)]
@@ -53,15 +49,40 @@ impl Filter {
             let pattern = Pattern::new(folded.trim_start_matches('/')).map_err(invalid)?;
             Ok(Exclude { pattern, anchored: folded.contains('/') })
         });
-        let only = only.iter().map(|path| Only { typed: path.clone(), folded: canonical(path) });
-        Ok(Self { only: only.collect(), exclude: exclude.collect::<Result<_>>()? })
+        Ok(Self { only: only.to_vec(), exclude: exclude.collect::<Result<_>>()? })
     }
 
-    /// The paths that are to be compared, as they were typed; none for all.
-    pub(super) fn only_paths(&self) -> impl Iterator<Item = &str> {
-        self.only.iter().map(|only| only.typed.as_str())
+    /// The filter for these two trees, in which all paths are those that a walk will show: without short names and wildcards.
+    ///
+    /// # Errors
+    /// [`Invalid`](crate::error::Kind::Invalid) for a path of a file that neither has.
+    pub(super) fn within(&self, trees: [&Tree; 2]) -> Result<Within> {
+        let mut only = Vec::new();
+        for path in &self.only {
+            let [a, b] = trees.map(|tree| lookup::find_all(tree, path));
+            if let (Err(error), Err(_)) = (&a, &b) {
+                let absent = Error::invalid("neither of the two has such a file").found(path);
+                return Err(match error.hint_text() {
+                    Some(hint) => absent.hint(hint),
+                    None => absent,
+                });
+            }
+            let found = [a, b].into_iter().flatten().flatten();
+            only.extend(found.map(|found| canonical(&found.path)));
+        }
+        Ok(Within { only, exclude: self.exclude.clone() })
     }
+}
 
+/// A [`Filter`] for two trees.
+#[derive(Debug)]
+pub(super) struct Within {
+    /// Empty for all.
+    only: Vec<String>,
+    exclude: Vec<Exclude>,
+}
+
+impl Within {
     /// What to do about the file at `path`, which begins with `\`.
     pub(super) fn verdict(&self, path: &str) -> Verdict {
         if self.only.is_empty() && self.exclude.is_empty() {
@@ -71,10 +92,10 @@ impl Filter {
         if self.exclude.iter().any(|exclude| exclude.matches(&path)) {
             return Verdict::Skip;
         }
-        if self.only.is_empty() || self.only.iter().any(|only| below(&path, &only.folded)) {
+        if self.only.is_empty() || self.only.iter().any(|only| below(&path, only)) {
             return Verdict::Take;
         }
-        if self.only.iter().any(|only| below(&only.folded, &path)) { Verdict::Pass } else { Verdict::Skip }
+        if self.only.iter().any(|only| below(only, &path)) { Verdict::Pass } else { Verdict::Skip }
     }
 }
 
@@ -108,9 +129,10 @@ mod tests {
     use super::*;
     use Verdict::{Pass, Skip, Take};
 
-    fn filter(only: &[&str], exclude: &[&str]) -> Filter {
+    fn filter(only: &[&str], exclude: &[&str]) -> Within {
         let owned = |texts: &[&str]| texts.iter().map(|text| (*text).to_owned()).collect::<Vec<_>>();
-        Filter::new(&owned(only), &owned(exclude)).unwrap()
+        let Filter { only, exclude } = Filter::new(&owned(only), &owned(exclude)).unwrap();
+        Within { only: only.iter().map(|path| canonical(path)).collect(), exclude }
     }
 
     #[test]

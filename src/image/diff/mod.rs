@@ -39,12 +39,13 @@ mod tests;
 
 use std::num::NonZeroUsize;
 
-use crate::error::{Context, Error, Kind, Result};
+use crate::error::{Context, Kind, Result};
 use crate::image::Control;
 use crate::image::source::{Choice, Input};
 use crate::tree::Tree;
 use contents::Digests;
 use files::Files;
+use filter::Within;
 use walk::walk;
 
 pub use difference::{Area, Aspect, Aspects, Change, Detail, Difference, Fact, Summary};
@@ -73,9 +74,7 @@ impl Side {
             let source = input.source(name, choice)?;
             return Ok((Self::of_wim(name, source.tree), source.warnings));
         };
-        if choice.image.is_some() {
-            return Err(Error::invalid("a disk has no images; its volumes are chosen with --partition").context(name));
-        }
+        choice.refuse_image().context(|| name)?;
         let table = disk.table()?;
         let (partition, volume) = disk.volume(choice.partition)?;
         let contents = volume.read().context(|| format!("partition {}", partition.number)).context(|| name)?;
@@ -115,7 +114,8 @@ pub struct Options {
 /// Two sides of which all is known that takes long to find out.
 pub struct Comparison<'s> {
     sides: [&'s Side; 2],
-    options: &'s Options,
+    filter: Within,
+    key_times: bool,
     ignore: Aspects,
     digests: Digests<'s>,
 }
@@ -125,20 +125,11 @@ impl<'s> Comparison<'s> {
     ///
     /// # Errors
     /// An interruption, a filter that names a file that neither side has, and a failure of a store that is not about a blob.
-    pub fn new(
-        a: &'s Side,
-        b: &'s Side,
-        options: &'s Options,
-        threads: NonZeroUsize,
-        control: &Control,
-    ) -> Result<Self> {
-        let absent = |path: &&str| a.tree.find(path).or(b.tree.find(path)).is_none();
-        if let Some(path) = options.filter.only_paths().find(absent) {
-            return Err(Error::invalid("neither of the two has such a file").found(path));
-        }
+    pub fn new(a: &'s Side, b: &'s Side, options: &Options, threads: NonZeroUsize, control: &Control) -> Result<Self> {
+        let filter = options.filter.within([&a.tree, &b.tree])?;
         let ignore = options.ignore.union(a.lacks).union(b.lacks);
-        let digests = contents::digests([&a.tree, &b.tree], ignore, &options.filter, threads, control)?;
-        Ok(Self { sides: [a, b], options, ignore, digests })
+        let digests = contents::digests([&a.tree, &b.tree], ignore, &filter, threads, control)?;
+        Ok(Self { sides: [a, b], filter, key_times: options.key_times, ignore, digests })
     }
 
     /// Gives `report` each difference, in order: the disk's first, then the files' by name, each with what differs within it
@@ -157,8 +148,8 @@ impl<'s> Comparison<'s> {
             disk::compare(a, b, &mut tell)?;
         }
         let mut compared = 0;
-        let mut files = Files::new(self.sides, self.ignore, self.options.key_times, &self.digests);
-        walk([&a.tree, &b.tree], &self.options.filter, control, &mut |met| {
+        let mut files = Files::new(self.sides, self.ignore, self.key_times, &self.digests);
+        walk([&a.tree, &b.tree], &self.filter, control, &mut |met| {
             compared += 1;
             files.met(met, &mut tell)
         })?;

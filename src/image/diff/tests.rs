@@ -3,6 +3,7 @@ use std::sync::Arc;
 use super::*;
 use crate::base::security::{Descriptor, Sid, mask};
 use crate::base::{FileTime, Name};
+use crate::error::Error;
 use crate::format::bcd::{self, Device, Element, Object, Store};
 use crate::format::hive::{Hive, Value};
 use crate::tree::{

@@ -3,7 +3,7 @@
 use std::cmp::Ordering;
 use std::fmt::Write;
 
-use super::filter::{Filter, Verdict};
+use super::filter::{Verdict, Within};
 use crate::base::upcase;
 use crate::error::Result;
 use crate::image::Control;
@@ -38,7 +38,7 @@ struct Level<'t> {
 /// Shows everything that the filter lets through, parents before their children.
 pub(super) fn walk<'t>(
     trees: [&'t Tree; 2],
-    filter: &Filter,
+    filter: &Within,
     control: &Control,
     visit: &mut dyn FnMut(Met<'_, 't>) -> Result<()>,
 ) -> Result<()> {

@@ -3,6 +3,7 @@
 use std::ffi::OsString;
 
 use crate::base::Name;
+use crate::base::name::{is_device, windows_allows};
 
 /// Whose rules a name has to follow.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -41,7 +42,7 @@ pub(super) fn host_name(name: &Name, rules: Rules) -> (OsString, bool) {
 fn is_allowed(c: char, rules: Rules) -> bool {
     match rules {
         Rules::Unix => !matches!(c, '\0' | '/'),
-        Rules::Windows => c >= ' ' && !"<>:\"/\\|?*".contains(c),
+        Rules::Windows => windows_allows(c),
     }
 }
 
@@ -51,17 +52,7 @@ fn without_devices(mut text: String) -> String {
         text.pop();
         text.push('_');
     }
-    let stem = text.split('.').next().unwrap_or_default().trim_end().to_uppercase();
-    let numbered = |prefix: &str| {
-        stem.strip_prefix(prefix).is_some_and(|rest| {
-            rest.chars().count() == 1
-                && rest.contains(['0', '1', '2', '3', '4', '5', '6', '7', '8', '9', '¹', '²', '³'])
-        })
-    };
-    let is_device = matches!(stem.as_str(), "CON" | "PRN" | "AUX" | "NUL" | "CONIN$" | "CONOUT$")
-        || numbered("COM")
-        || numbered("LPT");
-    if is_device { format!("_{text}") } else { text }
+    if is_device(&text) { format!("_{text}") } else { text }
 }
 
 /// Cut to what the host allows, with a number that follows from the whole name, before the extension.

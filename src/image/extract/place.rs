@@ -115,7 +115,7 @@ impl Placing<'_, '_, '_> {
                 let first = self.placed(*first as usize);
                 let staged = self.folder.staged(index);
                 if fs::hard_link(&first, &staged).is_err() {
-                    fs::copy(&first, &staged).map_err(written)?;
+                    copy_writable(&first, &staged).map_err(written)?;
                     finish(&staged, self.plan.tree.node(item.node)).map_err(written)?;
                     self.copied += 1;
                 }
@@ -163,8 +163,7 @@ impl Placing<'_, '_, '_> {
             Some(Content::Blob { store, blob, len }) if *len > 0 => {
                 let first = *self.firsts.entry((*store, *blob)).or_insert(index);
                 if first != index {
-                    fs::copy(self.placed(first), &staged)?;
-                    make_writable(&staged)?;
+                    copy_writable(&self.placed(first), &staged)?;
                 }
             }
             Some(Content::Bytes(_)) => {}
@@ -263,6 +262,11 @@ fn directory_times(path: &Path, node: &Node) -> io::Result<()> {
 }
 
 /// A copy takes the read-only bit of what it was made of.
+fn copy_writable(from: &Path, to: &Path) -> io::Result<()> {
+    fs::copy(from, to)?;
+    make_writable(to)
+}
+
 fn make_writable(path: &Path) -> io::Result<()> {
     let mut permissions = fs::symlink_metadata(path)?.permissions();
     if permissions.readonly() {

@@ -306,20 +306,20 @@ impl<'t> Planner<'t> {
         if (from_root && !self.whole) || text.starts_with(r"\\") {
             return None;
         }
-        let mut path = PathBuf::new();
-        if from_root {
-            path.extend((0..depth).map(|_| ".."));
-            depth = 0;
-        }
+        // Names that `..` takes back are left out: one of them may be a link, from which the host would go up elsewhere.
+        let mut up = if from_root { depth } else { 0 };
+        let mut names = Vec::new();
         for part in text.split('\\').filter(|part| !part.is_empty() && *part != ".") {
-            if part == ".." {
-                depth = depth.checked_sub(1)?;
-                path.push("..");
-            } else {
-                depth += 1;
-                path.push(host_name(&Name::from(part), Rules::HOST).0);
+            if part != ".." {
+                names.push(host_name(&Name::from(part), Rules::HOST).0);
+            } else if names.pop().is_none() {
+                up += 1;
             }
         }
+        if up > depth {
+            return None;
+        }
+        let path: PathBuf = (0..up).map(|_| OsString::from("..")).chain(names).collect();
         Some(if path.as_os_str().is_empty() { PathBuf::from(".") } else { path })
     }
 }

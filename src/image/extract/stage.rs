@@ -12,6 +12,7 @@ use std::sync::{Arc, Mutex, PoisonError};
 use tempfile::TempDir;
 
 use super::plan::{Item, Plan};
+use crate::base::bytes;
 use crate::error::{Context, Error, Kind, Result};
 use crate::image::Control;
 use crate::image::host::{Guard, positioned};
@@ -174,7 +175,7 @@ impl Stage<'_, '_> {
     fn put(&self, blob: BlobId, wanted: &Wanted, at: u64, data: &[u8]) -> io::Result<()> {
         let growing = self.file(blob, wanted)?;
         // A file that was sparse stays so: a few bytes can stand for terabytes of nothing.
-        if !(wanted.sparse && data.iter().all(|byte| *byte == 0)) {
+        if !(wanted.sparse && bytes::is_zero(data)) {
             positioned::write(&growing.file, data, at)?;
         }
         let len = data.len() as u64;

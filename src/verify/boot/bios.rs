@@ -45,7 +45,7 @@ pub(super) fn check(chain: &Chain<'_>, findings: &mut Findings) {
     };
     check_record(volume, findings);
     check_manager(volume, findings);
-    chain.from_store(Firmware::Bios, volume, findings);
+    chain.check_store(Firmware::Bios, volume, findings);
     findings.set_partition(None);
 }
 

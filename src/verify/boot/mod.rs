@@ -102,7 +102,7 @@ pub fn check(disk: &dyn ReadAt, table: &Table, volumes: &[Volume<'_>], findings:
 
 impl Chain<'_> {
     /// The step that both ways end with.
-    fn from_store(&self, firmware: Firmware, manager: &Volume<'_>, findings: &mut Findings) {
+    fn check_store(&self, firmware: Firmware, manager: &Volume<'_>, findings: &mut Findings) {
         config::check(self, firmware, manager, findings);
     }
 }

@@ -26,7 +26,7 @@ pub(super) fn check(chain: &Chain<'_>, system: Option<&Volume<'_>>, findings: &m
     match (volume.content, volume.tree) {
         (Content::Fat, Some(_)) => {
             check_manager(chain, volume, findings);
-            chain.from_store(Firmware::Uefi, volume, findings);
+            chain.check_store(Firmware::Uefi, volume, findings);
         }
         (Content::Fat, None) => {
             findings

@@ -68,7 +68,7 @@ fn every_flipped_bit_of_a_structure_is_seen() {
     let structures: [(Vec<u8>, &[std::ops::Range<usize>]); 3] = [
         (vhd(false), &[0..512, 512..1536]),
         // Without its cookie a fixed VHD is a raw disk with an odd last sector.
-        (vhd(true), &[(12 << 20) + 8..(12 << 20) + 512]),
+        (vhd(true), &[(12 << 20) + 8..(12 << 20) + 256, (12 << 20) + 256..(12 << 20) + 512]),
         (vhdx(), &[0..8, 0x1_0000..0x1_1000, 0x2_0000..0x2_1000, 0x3_0000..0x3_0100, 0x4_0000..0x4_0100]),
     ];
     for (sound, ranges) in structures {

@@ -96,11 +96,12 @@ fn check_headers(file: &dyn ReadAt, report: &mut Report<'_>) -> [Option<Header>;
         }
     }
     let headers = headers.map(|header| header.filter(is_whole));
-    if let [Some(first), Some(second)] = &headers {
-        if first.sequence == second.sequence && first.as_bytes() != second.as_bytes() {
-            let found = format!("{} in both", first.sequence);
-            report.field(Rule::VhdxHeader, "headers: sequence number", ondisk::HEADERS_AT[1], found, "two that differ");
-        }
+    if let [Some(first), Some(second)] = &headers
+        && first.sequence == second.sequence
+        && first.as_bytes() != second.as_bytes()
+    {
+        let found = format!("{} in both", first.sequence);
+        report.field(Rule::VhdxHeader, "headers: sequence number", ondisk::HEADERS_AT[1], found, "two that differ");
     }
     headers
 }

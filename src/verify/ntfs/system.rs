@@ -13,8 +13,11 @@ use crate::format::ntfs::ondisk::{BOOT_LEN, file, kind};
 use crate::tree::attributes as file_flag;
 use crate::verify::{Finding, Level, Rule};
 
+/// Type and name.
+type Named = (u32, &'static str);
+
 /// Record, name, and the attributes that it has to have beside name and standard information.
-const FILES: &[(u32, &str, &[(u32, &str)])] = &[
+const FILES: &[(u32, &str, &[Named])] = &[
     (file::MFT, "$MFT", &[(kind::DATA, ""), (kind::BITMAP, "")]),
     (file::MFT_MIRROR, "$MFTMirr", &[(kind::DATA, "")]),
     (file::LOG_FILE, "$LogFile", &[(kind::DATA, "")]),

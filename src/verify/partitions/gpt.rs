@@ -98,7 +98,7 @@ fn check_backup(
     findings: &mut Findings,
 ) -> Option<Copy> {
     let named = primary.map_or(last, |header| header.other_lba);
-    if named == last || named > last {
+    if named >= last {
         if named > last {
             let found = format!("the primary header names sector {named}, behind the end of the disk");
             findings.add(Finding::new(Rule::GptBackup, found).allowed(last).at(sector + 32));

@@ -80,11 +80,12 @@ pub(super) fn check(tree: &Tree, system: &Hive, machine: Option<Machine>, findin
 
 fn check_service(tree: &Tree, service: &Service<'_>, machine: Option<Machine>, findings: &mut Findings) {
     let overridden = start_override(service);
-    if service.start == BOOT && service.is_driver() {
-        if let Some(instead) = overridden {
-            let finding = service.finding(Rule::StartOverride, format_args!("StartOverride {instead}"));
-            findings.add(finding.allowed("none, or 0"));
-        }
+    if service.start == BOOT
+        && service.is_driver()
+        && let Some(instead) = overridden
+    {
+        let finding = service.finding(Rule::StartOverride, format_args!("StartOverride {instead}"));
+        findings.add(finding.allowed("none, or 0"));
     }
     match service.start {
         BOOT if service.is_driver() => check_boot_driver(tree, service, overridden.is_none(), machine, findings),

@@ -100,7 +100,8 @@ fn missing_files_count_by_who_starts_them() {
     let kept_off = [&start(0, 1)[..], &[(r"StartOverride\0", Value::dword(3))]].concat();
     let image = ("ImagePath", Value::sz(r"System32\x.exe"));
     let program = [&start(2, 0x10)[..], std::slice::from_ref(&image)].concat();
-    let cases: [(&[(&str, Value)], &[(Rule, Level)]); 7] = [
+    type Values<'v> = &'v [(&'v str, Value)];
+    let cases: [(Values<'_>, &[(Rule, Level)]); 7] = [
         (&start(0, 1), &[(Rule::BootDriver, Level::Error)]),
         (&mild, &[(Rule::BootDriver, Level::Warning)]),
         (&kept_off, &[(Rule::StartOverride, Level::Note), (Rule::BootDriver, Level::Note)]),
