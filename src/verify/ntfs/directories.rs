@@ -8,7 +8,7 @@ use super::facts::{Facts, File, Resolved, state};
 use super::file::hash_name;
 use super::index::{self, Entry, Wanted};
 use crate::base::{FileTime, Name, upcase};
-use crate::format::ntfs::ondisk::{FileName as NameHeader, file, namespace, record_flag};
+use crate::format::ntfs::ondisk::{FileName as NameHeader, file as number, namespace, record_flag};
 use crate::verify::{Finding, Rule};
 
 /// Goes through all directories.
@@ -168,21 +168,21 @@ fn may_be_stale(facts: &Facts, file: &File) -> bool {
     let parents = || facts.names_of(file).iter().map(|name| number_of(name.parent));
     let below_extend = || {
         parents().all(|parent| {
-            parent == Some(file::EXTEND)
+            parent == Some(number::EXTEND)
                 || parent.and_then(|parent| facts.file(parent)).is_some_and(|parent| is_below_extend(facts, parent))
         })
     };
-    let is_system = file.number < file::QUOTA || file.record_flags & record_flag::EXTEND != 0 || below_extend();
+    let is_system = file.number < number::QUOTA || file.record_flags & record_flag::EXTEND != 0 || below_extend();
     is_system || facts.names_of(file).iter().filter(|name| name.namespace != namespace::DOS).count() > 1
 }
 
-/// Whether a directory lies in `$Extend`, at most a few levels deep (`$RmMetadata\$TxfLog`).
-fn is_below_extend(facts: &Facts, directory: &File) -> bool {
+/// Whether a file or directory lies in `$Extend`, at most a few levels deep (`$RmMetadata\$TxfLog`).
+pub(super) fn is_below_extend(facts: &Facts, file: &File) -> bool {
     const LEVELS: usize = 4;
-    let mut at = directory;
+    let mut at = file;
     for _ in 0..LEVELS {
         let Some(parent) = facts.names_of(at).first().and_then(|name| number_of(name.parent)) else { return false };
-        if parent == file::EXTEND {
+        if parent == number::EXTEND {
             return true;
         }
         let Some(next) = facts.file(parent) else { return false };

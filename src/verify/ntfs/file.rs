@@ -54,9 +54,9 @@ pub(super) fn check(
     checker.standard_information();
     checker.streams();
     checker.indexes();
-    checker.names();
     checker.reparse_point();
     checker.extended_attributes();
+    checker.names();
     checker.object_id();
     checker.own_descriptor();
     checker.keep();
@@ -350,6 +350,11 @@ impl<'a> Checker<'_, '_, 'a> {
                 if view { "8, as it has an index other than of names" } else { "not 8, without such an index" },
             );
         }
+        if self.file.is(state::CASE_SENSITIVE) && !directory && !self.file.is(state::DAMAGED) {
+            let finding = Finding::new(Rule::StandardInformation, "a case-sensitive file");
+            let finding = finding.allowed("directories only").part("$STANDARD_INFORMATION");
+            self.add_to_record(finding);
+        }
         if (self.file.attributes & name_flag::VIEW_INDEX != 0) != view && !self.file.is(state::DAMAGED) {
             let found = format!("attributes {:#x}", self.file.attributes);
             let finding = Finding::new(Rule::StandardInformation, found)
@@ -392,16 +397,16 @@ impl<'a> Checker<'_, '_, 'a> {
         }
     }
 
-    /// Counts names whose copy of times, sizes and flags is not up to date. Windows does not keep those in `$FILE_NAME` attributes up
+    /// Counts names whose copy of times, sizes, flags and tag is not up to date. Windows does not keep those in `$FILE_NAME` attributes up
     /// to date (only those in directories), so that it is worth no more than a note.
     fn note_stale(&mut self, value: &[u8]) {
         let Ok((header, _)) = NameHeader::read_from_prefix(value) else { return };
         let file = &self.file;
         let same = header.times.map(|time| time.get()) == file.times
             && (header.allocated.get(), header.size.get()) == (file.allocated, file.size)
-            && header.attributes.get() == file.attributes;
+            && (header.attributes.get(), header.tag.get()) == (file.attributes, file.tag);
         if !same && !file.is(state::DAMAGED) {
-            let finding = Finding::new(Rule::FileName, "times, sizes or flags are older than the file's");
+            let finding = Finding::new(Rule::FileName, "times, sizes, flags or tag are older than the file's");
             self.facts.note_stale(finding.record(u64::from(self.head.number)).part("$FILE_NAME"));
         }
     }

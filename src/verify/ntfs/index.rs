@@ -200,6 +200,9 @@ impl Walk<'_, '_> {
         if u64::from(header.units_per_block) != units {
             wrong(12, format!("{} clusters or sectors in a block", header.units_per_block), units.to_string());
         }
+        if header_reserved(value, 13) {
+            wrong(13, "reserved bytes in use".to_owned(), "zeros".to_owned());
+        }
         if wanted.collation.is_none() {
             self.order = order;
         }
@@ -236,6 +239,11 @@ impl Walk<'_, '_> {
                 format!("entries from {first} to {used} of {}", bytes.len()),
                 "inside of the node",
             );
+        }
+        if header_reserved(bytes, 13) {
+            let kind = if is_root { kind::INDEX_ROOT } else { kind::INDEX_ALLOCATION };
+            let found = "reserved bytes of the node in use".to_owned();
+            self.fault(rule, kind, Some(node), node.offset(13), found, "zeros");
         }
         let children = match header.flags.get() {
             0 => false,
@@ -453,6 +461,11 @@ impl Walk<'_, '_> {
     }
 }
 
+/// Whether the three bytes from there on, which are reserved, are used.
+fn header_reserved(bytes: &[u8], at: usize) -> bool {
+    bytes.get(at..at + 3).is_some_and(|reserved| *reserved != [0; 3])
+}
+
 /// An entry by its header.
 struct Parsed<'a> {
     len: usize,
@@ -480,6 +493,9 @@ fn parse_entry(bytes: &[u8], at: usize) -> Result<Parsed<'_>, String> {
     let (has_child, is_end) = (flags & entry_flag::HAS_CHILD != 0, flags & entry_flag::END != 0);
     if flags & !(entry_flag::HAS_CHILD | entry_flag::END) != 0 {
         return Err(format!("flags {flags:#x}"));
+    }
+    if u16_at(entry, 14) != Some(0) {
+        return Err(format!("{:#x} in a reserved field", u16_at(entry, 14).unwrap_or(0)));
     }
     let child_len = if has_child { 8 } else { 0 };
     let room = len

@@ -4,11 +4,12 @@ use zerocopy::FromBytes;
 
 use super::attributes::units;
 use super::context::{Context, NAME_AT, NAMESPACE_AT, number_of};
+use super::directories::is_below_extend;
 use super::facts::{Facts, File, Resolved, state};
 use super::file::hash_name;
 use crate::base::bytes::{u16_at, u32_at, u64_at};
 use crate::base::{Name, upcase};
-use crate::format::ntfs::ondisk::{FileName as NameHeader, file, kind, namespace};
+use crate::format::ntfs::ondisk::{FileName as NameHeader, file, kind, namespace, record_flag};
 use crate::verify::{Finding, Rule};
 
 /// What is wrong with the value of a `$FILE_NAME`: the rule, what was found, what is allowed.
@@ -170,6 +171,12 @@ pub(super) fn check(context: &mut Context<'_>, facts: &Facts) {
                 Resolved::Extension => orphan(context, file, name.parent, "a record that extends another"),
                 Resolved::Unknown => {}
             }
+        }
+        let is_marked = file.record_flags & record_flag::EXTEND != 0 && !file.is(state::DAMAGED);
+        if is_marked && !names.is_empty() && !is_below_extend(facts, file) {
+            let finding = Finding::new(Rule::RecordFlags, format!("flags {:#x}", file.record_flags));
+            let allowed = "4 for what lies below $Extend only";
+            context.add_in_record(file.number, finding.allowed(allowed).part("record header").at(22));
         }
         if ways.begins_a_circle(index) {
             let finding = Finding::new(Rule::DirectoryCycle, "a directory that lies in itself");

@@ -3,7 +3,7 @@
 use zerocopy::FromBytes;
 
 use super::attributes::{Attribute, Body};
-use super::kinds;
+use super::kinds::{self, Residence};
 use crate::base::bytes::{u16_at, u32_at, u64_at};
 use crate::base::upcase;
 use crate::format::ntfs::ondisk::{
@@ -17,6 +17,8 @@ const USA: usize = 48;
 const OLD_USA: usize = 42;
 /// The end marker and the word after it.
 const END_LEN: usize = 8;
+/// What follows the header of a stream with holes: the total that is allocated.
+const TOTAL_LEN: usize = 8;
 
 /// What is in a slot of `$MFT`.
 #[derive(Debug)]
@@ -186,6 +188,7 @@ impl<'a> Walk<'a, '_> {
         loop {
             match u32_at(self.raw, at) {
                 Some(kind::END) if at + END_LEN <= self.raw.len() => {
+                    self.check_end(at);
                     self.check_used(at + END_LEN, header.used.get() as usize);
                     break;
                 }
@@ -219,6 +222,17 @@ impl<'a> Walk<'a, '_> {
         (self.faults)(Finding::new(rule, found).allowed(allowed).part("record").at(at as u64));
     }
 
+    /// Behind the end marker there is a zero, or what Windows writes as the length of the attribute that it is not.
+    fn check_end(&mut self, at: usize) {
+        const LENGTH: u32 = 0x1147_7982;
+        let found = u32_at(self.raw, at + 4).unwrap_or(0);
+        if ![0, LENGTH].contains(&found) {
+            let finding = Finding::new(Rule::RecordHeader, format!("{found:#x} behind the end marker"));
+            let allowed = format!("0, or {LENGTH:#x}");
+            (self.faults)(finding.allowed(allowed).level(Level::Note).part("record").at(at as u64 + 4));
+        }
+    }
+
     fn check_used(&mut self, end: usize, used: usize) {
         if used != end && used <= self.raw.len() && used.is_multiple_of(8) {
             self.fault(
@@ -240,7 +254,6 @@ impl<'a> Walk<'a, '_> {
         };
         let name_at = usize::from(header.name_offset.get());
         let name_len = 2 * usize::from(header.name_len);
-        // The offset of a name that is empty is 0 in records that ntfs.sys wrote, and 24 or 64 in those of the format.
         let name = if name_len == 0 { Some(&[][..]) } else { bytes.get(name_at..name_at + name_len) };
         let least = if header.non_resident == 0 { size_of::<ResidentHeader>() } else { size_of::<NonResidentHeader>() };
         let Some(name) = name.filter(|_| name_len == 0 || name_at >= least) else {
@@ -248,6 +261,10 @@ impl<'a> Walk<'a, '_> {
             return None;
         };
         let name_end = if name_len == 0 { 0 } else { name_at + name_len };
+        // That of a name that is empty is 0 in records that ntfs.sys wrote, and the end of the header in those of the format.
+        if name_len == 0 && ![0, least, least + TOTAL_LEN].contains(&name_at) {
+            fault(10, format!("an empty name at {name_at}"), "0, or the end of the header");
+        }
         let known = attribute_flag::SPARSE | COMPRESSED | ENCRYPTED;
         if header.flags.get() & !known != 0 {
             fault(12, format!("flags {:#06x}", header.flags.get()), "0001, 4000 and 8000");
@@ -313,6 +330,10 @@ pub(super) const COMPRESSED: u16 = 0x0001;
 /// Encrypted by EFS.
 pub(super) const ENCRYPTED: u16 = 0x4000;
 
+/// Bytes of the headers of resident attributes and of others that have no meaning.
+const RESERVED: usize = 23;
+const NON_RESIDENT_RESERVED: std::ops::Range<usize> = 35..40;
+
 type Parsed<'a> = Option<(Body<'a>, usize)>;
 
 fn resident<'a>(bytes: &'a [u8], header: &ResidentHeader, fault: &mut dyn FnMut(usize, String, &str)) -> Parsed<'a> {
@@ -329,6 +350,14 @@ fn resident<'a>(bytes: &'a [u8], header: &ResidentHeader, fault: &mut dyn FnMut(
             "no more than padding after it",
         );
     }
+    if bytes[RESERVED] != 0 {
+        fault(RESERVED, format!("{:#x} in a reserved byte", bytes[RESERVED]), "0");
+    }
+    let is_compressible = kinds::of(header.kind.get()).is_none_or(|kind| kind.residence != Residence::Resident);
+    // A directory's flag says what is to become of new files in it.
+    if header.flags.get() != 0 && !is_compressible && header.kind.get() != kind::INDEX_ROOT {
+        fault(12, format!("flags {:#06x}", header.flags.get()), "0, for an attribute that is always in the record");
+    }
     let indexed = header.kind.get() == kind::FILE_NAME;
     if header.indexed != u8::from(indexed) {
         let allowed = if indexed { "1 for a name" } else { "0" };
@@ -342,10 +371,14 @@ fn non_resident<'a>(bytes: &'a [u8], flags: u16, fault: &mut dyn FnMut(usize, St
         fault(4, format!("{} bytes", bytes.len()), "64 at least");
         return None;
     };
+    let reserved = &bytes[NON_RESIDENT_RESERVED];
+    if reserved.iter().any(|byte| *byte != 0) {
+        fault(NON_RESIDENT_RESERVED.start, format!("{reserved:02x?} in reserved bytes"), "zeros");
+    }
     let lowest = header.lowest_vcn.get();
     // Only the first piece of a stream has its sizes, and only there the total is.
     let has_total = lowest == 0 && flags & (COMPRESSED | attribute_flag::SPARSE) != 0;
-    let least = size_of::<NonResidentHeader>() + if has_total { 8 } else { 0 };
+    let least = size_of::<NonResidentHeader>() + if has_total { TOTAL_LEN } else { 0 };
     let runs_at = usize::from(header.runs_offset.get());
     let Some(pairs) = bytes.get(runs_at..).filter(|_| runs_at >= least) else {
         fault(32, format!("mapping pairs at {runs_at}"), "behind the header");

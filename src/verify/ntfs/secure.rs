@@ -104,6 +104,7 @@ struct Block<'a> {
 impl Block<'_> {
     fn check(&self, context: &mut Context<'_>, by_id: &mut BTreeMap<u32, Descriptor>) -> bool {
         let mut at = 0;
+        let mut end = 0;
         let mut whole = true;
         if let Some(differs) = self.bytes.iter().zip(self.copy).position(|(byte, copy)| byte != copy) {
             self.check_copy(context, differs);
@@ -125,7 +126,14 @@ impl Block<'_> {
             if !is_freed {
                 whole &= self.check_entry(context, place, &header, &entry[HEAD..], by_id);
             }
-            at = (at + len).next_multiple_of(SDS_ALIGN as usize);
+            end = at + len;
+            at = end.next_multiple_of(SDS_ALIGN as usize);
+        }
+        let free = self.bytes.len() - end;
+        if self.bytes.len() < SDS_BLOCK as usize && free > 0 {
+            let finding = Finding::new(Rule::SecurityStream, format!("{free} bytes behind the last entry"));
+            let finding = finding.allowed("an end where the last entry's copy ends").level(Level::Warning);
+            context.add(finding.record(u64::from(file::SECURE)).part("$DATA:$SDS"));
         }
         whole
     }
@@ -222,7 +230,7 @@ fn check_indexes(
                     let known = if id_at == 0 { &mut descriptor.in_id_index } else { &mut descriptor.in_hash_index };
                     *known = true;
                     let same_hash = hash.is_none() || hash == u32_at(&descriptor.head, 0);
-                    (entry.data.get(..HEAD) != Some(&descriptor.head[..]) || !same_hash).then(|| {
+                    (entry.data != descriptor.head || !same_hash).then(|| {
                         let found = format!("the entry for descriptor {id:#x} is not that of $SDS");
                         (found, "a copy of the head in $SDS".to_owned())
                     })

@@ -47,8 +47,8 @@ pub(super) fn check(context: &mut Context<'_>, facts: &Facts) {
     for (number, name, needed) in FILES {
         check_file(context, facts, *number, name, needed);
     }
-    for number in file::RESERVED.filter(|number| facts.slots.get(*number) == SlotState::Free) {
-        missing(context, number, "a reserved record is free");
+    for number in file::RESERVED {
+        reserved(context, facts, number);
     }
     mirror(context);
     boot_file(context);
@@ -58,6 +58,18 @@ pub(super) fn check(context: &mut Context<'_>, facts: &Facts) {
     upcase_table(context);
     bad_clusters(context);
     log::check(context);
+}
+
+/// A record that is kept for later versions: it is in use, and has no name.
+fn reserved(context: &mut Context<'_>, facts: &Facts, number: u32) {
+    if facts.slots.get(number) == SlotState::Free {
+        return missing(context, number, "a reserved record is free");
+    }
+    let Some(mut loaded) = context.volume.load(number) else { return };
+    if let Some(found) = fault_of_attributes(&loaded.attributes()) {
+        let finding = Finding::new(Rule::SystemFile, found).allowed(ATTRIBUTES);
+        context.add(finding.record(u64::from(number)).part("$STANDARD_INFORMATION"));
+    }
 }
 
 fn missing(context: &mut Context<'_>, number: u32, found: &str) {
@@ -95,7 +107,7 @@ fn check_file(context: &mut Context<'_>, facts: &Facts, number: u32, name: &str,
     // Those of the root are whoever's who was at it: of a WIM's root directory, for one.
     if number != file::ROOT {
         if let Some(found) = fault_of_attributes(&all) {
-            fault("$STANDARD_INFORMATION", found, "hidden and system files: 0x6");
+            fault("$STANDARD_INFORMATION", found, ATTRIBUTES);
         }
     }
     for (kind, stream) in needed {
@@ -109,6 +121,9 @@ fn check_file(context: &mut Context<'_>, facts: &Facts, number: u32, name: &str,
         }
     }
 }
+
+/// What is allowed as the attributes of a system file.
+pub(super) const ATTRIBUTES: &str = "those of hidden files of the system, 0x6, among them";
 
 /// What is wrong with the attributes of a system file: all of them are hidden, and files of the system.
 pub(super) fn fault_of_attributes(all: &[Attribute<'_>]) -> Option<String> {

@@ -24,7 +24,7 @@ fn tree() -> Tree {
     };
     let many = add(&mut tree, root, "many", None, Node::directory(0, times));
     for index in 0..150 {
-        let content = vec![index as u8; index * 37];
+        let content = vec![0; index * 37];
         let short = format!("ALONGN~{index}");
         let short = (index < 10).then_some(short.as_str());
         add(&mut tree, many, &format!("a long name of file {index}"), short, Node::file(0x20, times, content.into()));
@@ -73,9 +73,9 @@ impl Random {
     }
 }
 
-/// Places in a volume where metadata is: non-zero bytes of records and index blocks, and of what surrounds them.
+/// Places in a volume where metadata is: non-zero bytes of records in use and of index blocks, and the boot sector.
 fn metadata(volume: &[u8]) -> Vec<usize> {
-    let is_head = |sector: &[u8]| sector.starts_with(b"FILE") || sector.starts_with(b"INDX");
+    let is_head = |sector: &[u8]| sector.starts_with(b"FILE") && sector[22] & 1 == 1 || sector.starts_with(b"INDX");
     let mut places: Vec<usize> = (0..512).collect();
     for (index, sector) in volume.chunks(512).enumerate() {
         let before = index.checked_sub(1).map(|before| &volume[before * 512..index * 512]);
@@ -108,8 +108,9 @@ fn changed_bytes_are_found_without_a_panic() {
         found += usize::from(findings(&bytes).worst() >= Some(Level::Note));
         bytes[at] = good[at];
     }
-    // A floor against getting worse, measured (71 %), not derived: contents of files in records, for one, are among the bytes.
-    assert!(found * 100 > all * 65, "{found} of {all}");
+    // A floor against getting worse, measured, not derived: what is stored once (times of reserved records, sizes of named streams,
+    // reparse data, entries of quotas) may be anything.
+    assert!(found * 100 > all * 95, "{found} of {all}");
 }
 
 #[test]

@@ -37,7 +37,7 @@ pub(super) fn check(context: &mut Context<'_>, facts: &mut Facts) {
             context.add(finding.part(format_args!("$INDEX_ROOT:{}", view.name)));
         }
         if let Some(found) = system::fault_of_attributes(&all) {
-            let finding = Finding::new(Rule::SystemFile, found).allowed("hidden and system files: 0x6");
+            let finding = Finding::new(Rule::SystemFile, found).allowed(system::ATTRIBUTES);
             context.add(finding.record(u64::from(number)).part("$STANDARD_INFORMATION"));
         }
         match *name {

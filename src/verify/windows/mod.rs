@@ -12,6 +12,7 @@ mod services;
 use super::{Finding, Findings, Rule};
 use crate::error::{Kind, Result};
 use crate::tree::Tree;
+use crate::windows::registry::{self, CONFIG};
 use crate::windows::{About, Machine, SYSTEM_ROOT};
 
 pub(super) use services::boot_drivers;
@@ -73,17 +74,16 @@ fn machine_at(tree: &Tree, path: &str) -> Option<Result<Machine>> {
     tree.read_file(path).and_then(|bytes| bytes.map(|bytes| Machine::of_pe(&bytes)).transpose()).transpose()
 }
 
-/// The processor of an installation: what most of its programs are for, of which one may be wrong. Where they do not agree, some
-/// drivers are asked too; then the kernel decides.
+/// The processor of an installation: what most of its programs are for, of which one may be wrong. Where they do not agree, the
+/// drivers that start at boot are asked too; then the kernel decides.
 fn machine_of(tree: &Tree, programs: &[(String, Result<Machine>)]) -> Option<Machine> {
-    const DRIVERS_ASKED: usize = 16;
+    const MOST_ASKED: usize = 64;
     let mut votes: Vec<Machine> = programs.iter().filter_map(|(_, found)| found.as_ref().ok().copied()).collect();
     let first = *votes.first()?;
     if votes.iter().any(|vote| *vote != first) {
-        let folder = format!(r"{SYSTEM_ROOT}\System32\drivers");
-        let drivers = tree.find(&folder).map_or(&[][..], |id| tree.node(id).children());
-        let paths = drivers.iter().take(DRIVERS_ASKED).map(|link| format!(r"{folder}\{}", link.name));
-        votes.extend(paths.filter_map(|path| machine_at(tree, &path)?.ok()));
+        let system = registry::read_hive(tree, &format!(r"{CONFIG}\SYSTEM")).ok().flatten();
+        let drivers = system.as_ref().map(boot_drivers).unwrap_or_default();
+        votes.extend(drivers.iter().take(MOST_ASKED).filter_map(|path| machine_at(tree, path)?.ok()));
     }
     let count = |machine: &Machine| votes.iter().filter(|vote| *vote == machine).count();
     votes.iter().rev().max_by_key(|machine| count(machine)).copied() // of several, the last one: the kernel's
@@ -95,7 +95,9 @@ fn check_program(path: &str, found: Result<Machine>, machine: Option<Machine>, r
         (Ok(found), Some(machine)) if found != machine => {
             Finding::new(rule, format_args!("for {found}")).allowed(format_args!("for {machine}"))
         }
-        (Err(error), _) if error.kind() == Kind::Unsupported => Finding::new(rule, error).allowed("a known processor"),
+        (Err(error), _) if error.kind() == Kind::Unsupported => {
+            Finding::new(rule, error).allowed("one that can be read, for a known processor")
+        }
         (Err(error), _) => Finding::new(rule, error).allowed("a program"),
         _ => return,
     };

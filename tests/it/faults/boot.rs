@@ -1,17 +1,22 @@
 //! Faults on the way from the firmware to Windows, and in what is installed.
 
 use std::fs;
+use std::num::NonZeroUsize;
 use std::sync::{Arc, LazyLock};
 
-use nanovhd::base::ReadAt;
+use nanovhd::base::{FileTime, MemoryDisk, ReadAt};
+use nanovhd::format::bcd::{self, Device, Firmware, NewStore};
 use nanovhd::format::hive::{Hive, Value};
+use nanovhd::format::ntfs::{Options, Plan};
+use nanovhd::tree::{Link, Node, NodeId, Times, Tree};
 use nanovhd::verify::{Findings, Rule, image};
+use uuid::Uuid;
 
-use super::partitions::gpt_disk;
+use super::partitions::{gpt_disk, tables};
 use super::{Fault, Where, assert_clean, assert_none, failures};
 use crate::support::program::succeed;
 use crate::support::surgeon::{Surgeon, int, kind, put, units};
-use crate::support::tools::text;
+use crate::support::tools::{Tools, text};
 
 type Faults = &'static [Fault<Vec<u8>>];
 
@@ -26,7 +31,7 @@ const fn fault(rule: Rule, name: &'static str, inject: fn(&mut Vec<u8>) -> Where
 }
 
 pub(super) fn rules() -> impl Iterator<Item = Rule> {
-    DEMO.iter().chain(UEFI).map(|fault| fault.rule)
+    DEMO.iter().chain(UEFI).chain(WHOLE_UEFI).map(|fault| fault.rule)
 }
 
 /// The demo's disk.
@@ -197,6 +202,20 @@ const DEMO: Faults = &[
         Rule::CompressedStream,
         Rule::EntrySizes,
     ]),
+    fault(Rule::Bootmgr, "longer than low memory", |d| {
+        const CLUSTERS: u64 = 160;
+        volume(d, |volume| {
+            let record = volume.find("bootmgr");
+            let lcn = volume.free_clusters(CLUSTERS);
+            volume.set_runs(record, kind::DATA, "", &[(Some(lcn), CLUSTERS)]);
+            let len = CLUSTERS * volume.cluster as u64;
+            for (at, value) in [(24, CLUSTERS - 1), (40, len), (48, len), (56, len)] {
+                volume.set_field(record, kind::DATA, "", at, 8, value);
+            }
+            volume.patch_name(record, "bootmgr", 40, &[len.to_le_bytes(), len.to_le_bytes()].concat());
+        });
+        Where::Named("bootmgr")
+    }),
     fault(Rule::BootmgrFragmented, "in two pieces", |d| {
         volume(d, |volume| {
             let record = volume.find("bootmgr");
@@ -259,7 +278,7 @@ const DEMO: Faults = &[
         });
         Where::Named("ntoskrnl")
     })
-    .also(&[Rule::AttributeHeader, Rule::SparseFlag, Rule::StandardInformation, Rule::AttributeKind]),
+    .also(&[Rule::MachineMismatch]),
     fault(Rule::HiveMissing, "SOFTWARE", |d| rename(d, SOFTWARE, 7, "X")),
     fault(Rule::HiveDamaged, "the checksum of SOFTWARE", |d| file(d, SOFTWARE, |bytes| bytes[508] ^= 1)),
     fault(Rule::HiveDamaged, "the first bin of SOFTWARE", |d| file(d, SOFTWARE, |bytes| bytes[4096] = b'H')),
@@ -301,6 +320,131 @@ const UEFI: Faults = &[
     })
     .also(&[Rule::BcdStore, Rule::EfiBootManager, Rule::HiddenSectors]),
 ];
+
+/// A program for amd64, as far as it is looked at.
+fn program() -> Vec<u8> {
+    let mut bytes = vec![0x90; 0x400];
+    bytes[..2].copy_from_slice(b"MZ");
+    put(&mut bytes, 0x3C, 4, 0x80);
+    bytes[0x80..0x84].copy_from_slice(b"PE\0\0");
+    put(&mut bytes, 0x84, 2, 0x8664);
+    bytes
+}
+
+/// An installation with nothing but what the checks look for.
+fn installation() -> Tree {
+    let empty = |name: &str| Hive::new(name, FileTime(5)).unwrap();
+    let mut system = empty("SYSTEM");
+    let select = system.create_key("Select").unwrap();
+    system.set_value(select, "Current", Value::dword(1)).unwrap();
+    system.create_key(r"ControlSet001\Services").unwrap();
+    let mut tree = Tree::new(Node::directory(0, Times::default()));
+    let root = tree.root();
+    let mut add = |directory: NodeId, name: &str, node: Node| {
+        let node = tree.add_node(node).unwrap();
+        tree.add_link(directory, Link { name: name.into(), short: None, node }).unwrap();
+        node
+    };
+    let folder = || Node::directory(0, Times::default());
+    let file = |bytes: Vec<u8>| Node::file(0, Times::default(), bytes.into());
+    let windows = add(root, "Windows", folder());
+    let system32 = add(windows, "System32", folder());
+    add(system32, "ntoskrnl.exe", file(program()));
+    add(system32, "winload.efi", file(program()));
+    let config = add(system32, "config", folder());
+    add(config, "SYSTEM", file(system.to_bytes().unwrap()));
+    for name in ["SOFTWARE", "SAM", "SECURITY", "DEFAULT"] {
+        add(config, name, file(empty(name).to_bytes().unwrap()));
+    }
+    tree
+}
+
+/// Where the volume with the installation begins on the disk for UEFI.
+const OS: usize = 6 * MIB;
+
+/// A disk that starts by UEFI: its EFI system partition by mkdosfs and mtools, its division by sgdisk. `None` where this machine cannot.
+fn uefi_disk() -> Option<Vec<u8>> {
+    let tools = Tools::find(&["sgdisk", "mkdosfs", "mmd", "mcopy"])?;
+    let store = bcd::new_store(&NewStore {
+        firmware: Firmware::Uefi,
+        loader_path: r"\Windows\system32\winload.efi",
+        system_root: r"\Windows",
+        description: "Windows Server",
+        locale: "en-US",
+        boot_device: Device::Boot,
+        os_device: Device::Locate { element: bcd::code::SYSTEM_ROOT },
+        loader_id: Uuid::from_u128(1),
+        resume_id: Uuid::from_u128(2),
+        resume: false,
+        memdiag: false,
+        template: None,
+    });
+    let folder = tempfile::tempdir().unwrap();
+    let file = |name: &str, bytes: &[u8]| {
+        let path = folder.path().join(name);
+        fs::write(&path, bytes).unwrap();
+        text(&path).to_owned()
+    };
+    let manager = file("manager", &program());
+    let store = file("store", &store.unwrap().to_hive(FileTime(5)).unwrap().to_bytes().unwrap());
+    let fat = file("fat", &vec![0; 4 * MIB]);
+    tools.run("mkdosfs", &[&fat]);
+    tools.run("mmd", &["-i", &fat, "::/EFI", "::/EFI/BOOT", "::/EFI/MICROSOFT", "::/EFI/MICROSOFT/BOOT"]);
+    tools.run("mcopy", &["-i", &fat, &manager, "::/EFI/BOOT/BOOTX64.EFI"]);
+    tools.run("mcopy", &["-i", &fat, &store, "::/EFI/MICROSOFT/BOOT/BCD"]);
+
+    let options = Options { hidden_sectors: (OS / 512) as u64, ..Options::default() };
+    let tree = installation();
+    let os = MemoryDisk::new(16 * MIB, 0);
+    let plan = Plan::new(&tree, 16 * MIB as u64, &options).unwrap();
+    plan.write(&tree, &os, NonZeroUsize::MIN, &|_| {}).unwrap();
+    let disk = [vec![0; MIB], fs::read(&fat).unwrap(), vec![0; MIB], os.into_bytes(), vec![0; MIB]].concat();
+    let path = file("disk", &disk);
+    let make = ["-n1:2048:10239", "-t1:EF00", "-n2:10240:12287", "-t2:0C01", "-n3:12288:45055", "-t3:0700", &path];
+    tools.run("sgdisk", &make);
+    Some(fs::read(&path).unwrap())
+}
+
+/// Replaces the only place on the EFI system partition with these bytes.
+fn replace_on_esp(disk: &mut [u8], old: &[u8], new: &[u8]) -> Where {
+    let esp = &mut disk[MIB..5 * MIB];
+    let places: Vec<usize> = (0..esp.len() - old.len()).filter(|at| esp[*at..].starts_with(old)).collect();
+    let [place] = places[..] else { panic!("{old:?} at {places:?}") };
+    esp[place..place + new.len()].copy_from_slice(new);
+    Where::Partition(1)
+}
+
+/// Faults of a disk that starts by UEFI.
+const WHOLE_UEFI: Faults = &[
+    fault(Rule::EfiBootManager, "under another name", |d| replace_on_esp(d, b"BOOTX64 EFI", b"BOOTX65 EFI")),
+    fault(Rule::EfiBootManager, "for another processor", |d| replace_on_esp(d, b"PE\0\0\x64\x86", b"PE\0\0\x4C\x01")),
+    fault(Rule::EfiBootManager, "no program", |d| replace_on_esp(d, b"PE\0\0", b"XX")),
+    fault(Rule::BcdStore, "under another name, for UEFI", |d| replace_on_esp(d, b"BCD        ", b"BCE")),
+    fault(Rule::BcdStore, "no hive, for UEFI", |d| replace_on_esp(d, b"regf", b"REGF")),
+    fault(Rule::EfiSystem, "of another type", |d| {
+        tables(d, |table| table.copy_within(2 * 128..2 * 128 + 16, 0));
+        Where::Whole
+    }),
+    fault(Rule::EfiSystem, "no boot sector", |d| {
+        d[MIB..MIB + 512].fill(0);
+        Where::Whole
+    }),
+    fault(Rule::BcdDevice, "an installation that is not there", |d| {
+        let mut os = Surgeon::new(d[OS..OS + 16 * MIB].to_vec());
+        let record = os.find("Windows");
+        os.patch_name(record, "Windows", 66, &units("X"));
+        d[OS..OS + 16 * MIB].copy_from_slice(&os.bytes);
+        Where::Named("BCD")
+    })
+    .also(&[Rule::Loader]),
+];
+
+#[test]
+fn faults_of_a_disk_that_starts_by_uefi_are_found() {
+    let Some(disk) = uefi_disk() else { return };
+    assert_clean("a disk that starts by UEFI", &check(&disk));
+    assert_none(&failures("a disk that starts by UEFI", &disk, WHOLE_UEFI, |disk| check(disk)));
+}
 
 #[test]
 fn faults_of_the_demo_are_found() {

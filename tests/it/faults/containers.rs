@@ -25,7 +25,7 @@ const fn fault(rule: Rule, name: &'static str, inject: fn(&mut Chain) -> Where) 
 }
 
 pub(super) fn rules() -> impl Iterator<Item = Rule> {
-    [RAW, FIXED, DYNAMIC, DIFFERENCING, VHDX].into_iter().flatten().map(|fault| fault.rule)
+    [RAW, FIXED, DYNAMIC, DIFFERENCING, VHDX, DIFFERENCING_VHDX].into_iter().flatten().map(|fault| fault.rule)
 }
 
 fn check(chain: &Chain) -> Findings {
@@ -499,6 +499,54 @@ const VHDX: Faults = &[
     })
     .also(&[Rule::VhdxBat, Rule::VhdxRegion]),
 ];
+
+/// A VHDX that holds changes to another, which is the second of the chain.
+fn differencing_vhdx() -> Option<Chain> {
+    const DATA_WRITE_GUID: usize = 32;
+    let mut chain = vhdx()?;
+    let mut parent = chain.clone();
+    let linkage = Uuid::parse_str("01234567-89ab-4def-8123-456789abcdef").unwrap().to_bytes_le();
+    headers(&mut parent, &HEADERS, |header| header[DATA_WRITE_GUID..][..16].copy_from_slice(&linkage));
+    let (_, at) = item(&chain, FILE_PARAMETERS);
+    chain[0][at + 4] |= 2;
+    name_parent(&mut chain);
+    chain.append(&mut parent);
+    Some(chain)
+}
+
+/// Which entry of the table is the first sector bitmap: that behind 2^23 sectors in blocks of 1 MiB.
+const SECTOR_BITMAP: usize = 4096;
+
+const DIFFERENCING_VHDX: Faults = &[
+    fault(Rule::VhdxParent, "another one", |c| {
+        c.swap(0, 1);
+        headers(c, &HEADERS, |header| header[32] ^= 1);
+        c.swap(0, 1);
+        Where::Whole
+    }),
+    fault(Rule::VhdxParent, "none", |c| {
+        c.truncate(1);
+        Where::Whole
+    }),
+    fault(Rule::VhdxParent, "a VHD", |c| {
+        c[1] = dynamic().remove(0);
+        Where::Whole
+    }),
+    fault(Rule::VhdxBat, "a part of a block, and no sector bitmap", |c| bat(c, 0, |entry| entry | 7)),
+    fault(Rule::VhdxBat, "a sector bitmap in an unknown state", |c| bat(c, SECTOR_BITMAP, |_| 7)),
+    fault(Rule::VhdxBat, "a sector bitmap past the end", |c| bat(c, SECTOR_BITMAP, |_| 1 << 40 | 6)),
+    fault(Rule::VhdxBlockOverlap, "a sector bitmap on a block", |c| {
+        let (_, start) = region(c, BAT);
+        let first = int(&c[0], start, 8);
+        bat(c, SECTOR_BITMAP, |_| first)
+    }),
+];
+
+#[test]
+fn faults_of_differencing_vhdx_are_found() {
+    let Some(good) = differencing_vhdx() else { return };
+    try_all("a differencing VHDX", &good, DIFFERENCING_VHDX);
+}
 
 #[test]
 fn faults_of_raw_files_are_found() {

@@ -176,7 +176,7 @@ fn table(disk: &mut [u8], copy: Copy, change: impl FnOnce(&mut [u8])) -> Where {
 }
 
 /// The same in both.
-fn tables(disk: &mut [u8], change: impl Fn(&mut [u8])) -> Where {
+pub(super) fn tables(disk: &mut [u8], change: impl Fn(&mut [u8])) -> Where {
     table(disk, Copy::Backup, &change);
     table(disk, Copy::Primary, &change)
 }

@@ -43,6 +43,20 @@ fn header(volume: &mut Surgeon, at: usize, bytes: &[u8]) -> Where {
     Where::Record(9)
 }
 
+/// Moves an entry of $SDS half a unit of its alignment on, and says so wherever its place is told.
+fn misalign(volume: &mut Surgeon) -> Where {
+    let id = id(volume);
+    let start = volume.sds_at(id);
+    let stream = volume.value(9, kind::DATA, "$SDS");
+    let len = int(&stream, start + 16, 4) as usize;
+    let mut moved = [&[0; 8], &stream[start..start + len]].concat();
+    let place = (start as u64 + 8).to_le_bytes();
+    moved[16..24].copy_from_slice(&place);
+    volume.patch_sds(start, &moved);
+    volume.patch_sds_indexes(id, 8, &place);
+    Where::Record(9)
+}
+
 /// An entry in a leaf of an index of $Secure.
 fn leaf_entry(volume: &Surgeon, index: &'static str) -> crate::support::surgeon::Entry {
     let leaf = volume.leaves(9, index)[1];
@@ -71,6 +85,14 @@ fn extra(volume: &mut Surgeon, index: &'static str) -> Where {
 }
 
 pub(super) const FAULTS: Faults = &[
+    fault(Rule::SecurityStream, "an entry between two boundaries", misalign).also(LOST),
+    fault(Rule::SecurityStream, "longer than its entries", |v| {
+        let size = v.size(9, kind::DATA, "$SDS");
+        for at in [48, 56] {
+            v.set_field(9, kind::DATA, "$SDS", at, 8, size + 64);
+        }
+        Where::Record(9)
+    }),
     fault(Rule::SecurityStream, "another place of its own", |v| header(v, 8, &[0x77])),
     fault(Rule::SecurityStream, "an entry of no length", |v| header(v, 16, &[0; 4])).also(LOST),
     fault(Rule::SecurityStream, "an entry past the end", |v| header(v, 16, &[0xFF, 0xFF, 0xFF, 0x7F])).also(LOST),
