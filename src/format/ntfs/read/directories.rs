@@ -3,6 +3,7 @@
 //! Names are taken from the files, not from the indexes of directories: a damaged index hides nothing.
 
 use std::collections::{HashMap, HashSet, VecDeque};
+use std::mem::take;
 
 use crate::base::{Name, upcase};
 use crate::error::Result;
@@ -27,7 +28,7 @@ pub(super) fn build(tree: &mut Tree, found: &mut Found, notes: &mut Notes) -> Re
 }
 
 struct Builder<'a> {
-    found: &'a Found,
+    found: &'a mut Found,
     /// Whether each of the names became part of a link.
     linked: Vec<bool>,
     tree: &'a mut Tree,
@@ -46,7 +47,7 @@ impl Builder<'_> {
     fn link_all(&mut self) -> Result<()> {
         let mut pending = VecDeque::from([Pending { record: file::ROOT, units: 0 }]);
         while let Some(directory) = pending.pop_front() {
-            let Some(slot) = self.found.slots.get(&directory.record).copied() else { continue };
+            let Some(slot) = self.found.slots.get(directory.record) else { continue };
             let links = self.links(&directory, slot.sequence);
             let sound = links.iter().map(|(_, link)| link.clone()).collect();
             if self.tree.set_children(slot.node, sound).is_err() {
@@ -64,39 +65,40 @@ impl Builder<'_> {
         Ok(())
     }
 
-    /// The links of a directory, with the records that they lead to.
+    /// The links of a directory, with the records that they lead to. They take the names with them: names are half of what is
+    /// in memory by now.
     fn links(&mut self, directory: &Pending, sequence: u16) -> Vec<(u32, Link)> {
-        let (found, record) = (self.found, u64::from(directory.record));
-        let start = found.names.partition_point(|name| record_of(name.parent) < record);
-        let end = start + found.names[start..].partition_point(|name| record_of(name.parent) == record);
+        let Found { slots, names, .. } = &mut *self.found;
+        let record = u64::from(directory.record);
+        let start = names.partition_point(|name| record_of(name.parent) < record);
+        let end = start + names[start..].partition_point(|name| record_of(name.parent) == record);
         let mut links = Vec::new();
         let mut entered = HashSet::new();
         let mut at = start;
-        for names in found.names[start..end].chunk_by(|a, b| a.owner == b.owner) {
+        for names in names[start..end].chunk_by_mut(|a, b| a.owner == b.owner) {
             let first = at;
             at += names.len();
-            let Some(slot) = found.slots.get(&names[0].owner) else { continue };
+            let owner = names[0].owner;
+            let Some(slot) = slots.get(owner) else { continue };
             let current =
-                |name: &&FoundName| matches!(sequence_of(name.parent), 0) || sequence_of(name.parent) == sequence;
+                |name: &FoundName| matches!(sequence_of(name.parent), 0) || sequence_of(name.parent) == sequence;
             for (offset, name) in names.iter().enumerate() {
-                self.linked[first + offset] |= current(&name);
+                self.linked[first + offset] |= current(name);
             }
-            for link in pair(names.iter().filter(current), slot.node) {
+            for link in pair(names.iter_mut().filter(|name| current(name)), slot.node) {
                 let node = self.tree.node(slot.node);
-                if node.is_directory() && (node.links() > 0 || !entered.insert(names[0].owner)) {
-                    self.drop(names[0].owner, &link.name, "a second name of a directory");
+                let wrong = if node.is_directory() && (node.links() > 0 || !entered.insert(owner)) {
+                    "a second name of a directory"
                 } else if directory.units + 1 + link.name.len() > PATH_LIMIT {
-                    self.drop(names[0].owner, &link.name, "the path is too long");
+                    "the path is too long"
                 } else {
-                    links.push((names[0].owner, link));
-                }
+                    links.push((owner, link));
+                    continue;
+                };
+                self.notes.lost(format_args!("record {owner}: name \"{}\": {wrong}", link.name));
             }
         }
         links
-    }
-
-    fn drop(&mut self, record: u32, name: &Name, why: &str) {
-        self.notes.lost(format_args!("record {record}: name \"{name}\": {why}"));
     }
 
     /// Takes out what a tree cannot have: names that are no names, and those that occur twice.
@@ -150,8 +152,8 @@ impl Builder<'_> {
         let unreached: Vec<NodeId> = self
             .found
             .slots
-            .values()
-            .map(|slot| slot.node)
+            .iter()
+            .map(|(_, slot)| slot.node)
             .filter(|id| *id != self.tree.root() && self.tree.node(*id).links() == 0)
             .collect();
         for id in unreached {
@@ -161,20 +163,21 @@ impl Builder<'_> {
 }
 
 /// The links that names of one file in one directory make: a long name and a short one are a pair, all others stand alone.
-fn pair<'a>(names: impl Iterator<Item = &'a FoundName>, node: NodeId) -> Vec<Link> {
+fn pair<'a>(names: impl Iterator<Item = &'a mut FoundName>, node: NodeId) -> Vec<Link> {
     let (short, long): (Vec<_>, Vec<_>) = names.partition(|name| name.namespace == namespace::DOS);
-    let mut short = short.into_iter();
+    let mut short = short.into_iter().map(|short| take(&mut short.name));
     let mut links: Vec<Link> = Vec::with_capacity(long.len());
-    for name in long {
-        let short = match name.namespace {
-            namespace::WIN32 => short.next().map(|short| short.name.clone()),
-            namespace::WIN32_AND_DOS => Some(name.name.clone()),
+    for long in long {
+        let name = take(&mut long.name);
+        let short = match long.namespace {
+            namespace::WIN32 => short.next(),
+            namespace::WIN32_AND_DOS => Some(name.clone()),
             _ => None,
         };
-        links.push(Link { name: name.name.clone(), short, node });
+        links.push(Link { name, short, node });
     }
     // A short name that lost its long one is all that the file has.
-    links.extend(short.map(|lone| Link { name: lone.name.clone(), short: Some(lone.name.clone()), node }));
+    links.extend(short.map(|lone| Link { name: lone.clone(), short: Some(lone), node }));
     links
 }
 

@@ -25,8 +25,8 @@
 //!
 //! # Limits
 //!
-//! In memory there are a file's node (about 200 bytes), its streams (56 bytes, and 16 for each run), its names (twice while reading: about
-//! 130 bytes and the characters) and what is resident in its record; descriptors as long as `$SDS`; all of which comes from the volume, and none
+//! In memory there are a file's node (about 200 bytes), its streams (56 bytes, and 16 for each run), its names (about
+//! 100 bytes and the characters) and what is resident in its record; descriptors as long as `$SDS`; all of which comes from the volume, and none
 //! of it is longer than what it was made of by more than a factor of 8. Streams have at most 2^44 bytes. Attribute lists have at most
 //! 256 KiB each, and no more bytes than the volume, all together.
 

@@ -1,6 +1,6 @@
 //! All records, in one pass over the table.
 
-use std::collections::{HashMap, HashSet};
+use std::collections::HashSet;
 use std::sync::Arc;
 
 use crate::base::Name;
@@ -34,10 +34,36 @@ pub(super) struct Slot {
     pub(super) sequence: u16,
 }
 
+/// What was found, by record number; 12 bytes for each.
+#[derive(Default)]
+pub(super) struct Slots(Vec<(u32, Slot)>);
+
+impl Slots {
+    /// Adds a record. The pass goes up the table, so that it belongs at the end.
+    pub(super) fn insert(&mut self, number: u32, slot: Slot) {
+        match self.0.last() {
+            Some((last, _)) if *last >= number => {
+                let place = self.0.partition_point(|(other, _)| *other < number);
+                self.0.insert(place, (number, slot));
+            }
+            _ => self.0.push((number, slot)),
+        }
+    }
+
+    pub(super) fn get(&self, number: u32) -> Option<Slot> {
+        let place = self.0.binary_search_by_key(&number, |(number, _)| *number).ok()?;
+        Some(self.0[place].1)
+    }
+
+    pub(super) fn iter(&self) -> impl Iterator<Item = (u32, Slot)> {
+        self.0.iter().copied()
+    }
+}
+
 /// What the pass has found.
 #[derive(Default)]
 pub(super) struct Found {
-    pub(super) slots: HashMap<u32, Slot>,
+    pub(super) slots: Slots,
     pub(super) names: Vec<FoundName>,
     /// Records of what is in `$Extend`.
     pub(super) system: HashSet<u32>,
@@ -99,9 +125,9 @@ fn complete_object_ids(mft: &Mft, found: &Found, tree: &mut Tree, notes: &mut No
     let Some(index) = found.object_ids else { return Ok(()) };
     let births = mft.system_file(index).and_then(|file| BirthIds::read(mft, &file));
     let births = or_note(births, "$ObjId", notes)?;
-    for (number, slot) in &found.slots {
+    for (number, slot) in found.slots.iter() {
         if let Some(id) = &mut tree.node_mut(slot.node).object_id {
-            *id = births.complete(reference(*number, slot.sequence), id);
+            *id = births.complete(reference(number, slot.sequence), id);
         }
     }
     Ok(())
