@@ -147,10 +147,13 @@ impl Error {
         self
     }
 
-    /// Adds an outer frame: the file or the step in which it happened.
+    /// Adds an outer frame: the file or the step in which it happened. The outermost one is not said twice.
     #[must_use]
     pub fn context(mut self, frame: impl fmt::Display) -> Self {
-        self.0.frames.push(frame.to_string());
+        let frame = frame.to_string();
+        if self.0.frames.last() != Some(&frame) {
+            self.0.frames.push(frame);
+        }
         self
     }
 

@@ -38,17 +38,17 @@ impl Name {
     }
 }
 
-/// Why a file of Windows cannot have this name, or `None` if it can: NTFS would hold more names than its programs take
+/// What a file of Windows may be called instead of this name, or `None` if it can have it: NTFS would hold more names than its programs take
 /// (Microsoft, "Naming Files, Paths, and Namespaces").
 pub fn windows_fault(name: &str) -> Option<&'static str> {
     if name.is_empty() || name.encode_utf16().count() > 255 {
-        Some("names have 1 to 255 characters")
+        Some("1 to 255 characters")
     } else if name.chars().any(|c| !windows_allows(c)) {
-        Some("none of < > : \" / \\ | ? * and no control character may be in a name")
+        Some("anything but < > : \" / \\ | ? * and control characters")
     } else if name.ends_with(['.', ' ']) {
-        Some("names do not end in a dot or a space")
+        Some("another end than a dot or a space")
     } else if is_device(name) {
-        Some("it is the name of a device")
+        Some("anything but the name of a device (CON, PRN, AUX, NUL, COM1, LPT1, ...)")
     } else {
         None
     }

@@ -7,7 +7,7 @@ use crate::error::Result;
 use crate::format::bcd::Store;
 use crate::format::partitions::{
     self, Kind, Partition, Scheme, TYPE_BASIC_DATA, TYPE_EFI_SYSTEM, TYPE_EFI_SYSTEM_MBR, TYPE_MICROSOFT_RESERVED,
-    TYPE_PROTECTIVE, TYPE_RECOVERY, TYPES_EXTENDED,
+    TYPE_PROTECTIVE, TYPE_RECOVERY, TYPES_EXTENDED, Table,
 };
 use crate::format::{fat, ntfs, vhd, vhdx};
 use crate::image::boot_store::STORES;
@@ -26,6 +26,7 @@ struct Report {
     /// The size of the disk, as a machine sees it.
     bytes: u64,
     sector_size: u32,
+    /// `MBR`, `GPT`, `none` where it is one volume, or `empty` where nothing is on it.
     scheme: &'static str,
     /// The MBR's signature or the GPT's GUID.
     #[serde(skip_serializing_if = "Option::is_none")]
@@ -87,8 +88,12 @@ pub(super) fn info(disk: &Opened, only: Option<u32>, json: bool, env: &mut Env<'
 
 impl Report {
     fn new(disk: &Opened, only: Option<u32>) -> Result<Self> {
-        let table = disk.table()?;
+        let table = match disk.table() {
+            Err(_) if is_blank(disk) => Table { scheme: Scheme::None, partitions: Vec::new() },
+            table => table?,
+        };
         let (scheme, disk_id) = match table.scheme {
+            Scheme::None if table.partitions.is_empty() => ("empty", None),
             Scheme::None => ("none", None),
             Scheme::Mbr { signature } => ("MBR", Some(format!("{signature:08x}"))),
             Scheme::Gpt { disk } => ("GPT", Some(disk.braced().to_string())),
@@ -125,16 +130,12 @@ impl Report {
         let id = self.id.as_deref().map_or_else(String::new, |id| format!(", id {id}"));
         say("container", format!("{}{id}", self.container))?;
         let disk_id = self.disk_id.as_deref().map_or_else(String::new, |id| format!(", id {id}"));
-        say(
-            "disk",
-            format!(
-                "{}, {}, {} table{disk_id}, sectors of {}",
-                output::bytes(self.bytes),
-                output::count(self.partitions.len(), "partition"),
-                self.scheme,
-                self.sector_size
-            ),
-        )?;
+        let table = match self.scheme {
+            "empty" => "empty, without a partition table".to_owned(),
+            "none" => "one volume, without a partition table".to_owned(),
+            scheme => format!("{}, {scheme} table{disk_id}", output::count(self.partitions.len(), "partition")),
+        };
+        say("disk", format!("{}, {table}, sectors of {}", output::bytes(self.bytes), self.sector_size))?;
         for part in &self.partitions {
             output::line(out, format_args!(""))?;
             let mut say = |name: &str, text: String| output::line(out, format_args!("{name:<10} {text}"));
@@ -142,6 +143,13 @@ impl Report {
         }
         output::warnings(env, &self.warnings)
     }
+}
+
+/// Whether nothing is where a partition table or a volume begins: a new disk.
+fn is_blank(disk: &Opened) -> bool {
+    let mut start = [0; 4096];
+    let start = &mut start[..disk.disk.len().min(4096) as usize];
+    !start.is_empty() && disk.disk.read_at(0, start).is_ok() && start.iter().all(|byte| *byte == 0)
 }
 
 impl Part {

@@ -57,14 +57,14 @@ pub(super) fn hint(kind: Kind) -> &'static str {
         Kind::BadOutput => "choose another output",
         Kind::Corrupt | Kind::Truncated => "fetch the file again, and compare its checksum with its publisher's",
         Kind::Unsupported => "choose another image, or make this one again without it",
-        Kind::Invalid => "`nanovhd help` and `nanovhd help COMMAND` explain the options",
+        Kind::Invalid => "`nanovhd help COMMAND` explains what a command takes",
         Kind::NoSuchImage => "`nanovhd info FILE` shows the images of a file",
         Kind::NotWindows | Kind::NotBootable | Kind::WrongMachine => {
             "`nanovhd info FILE` shows the images of a file; choose another"
         }
         Kind::NoSpace => "choose a larger --size",
         Kind::BadResult => {
-            "this is a fault of this program, or of the image: please report it; --no-verify keeps the disk for a look"
+            "what the source lacked or an edit took away, put back; else please report it; --no-verify keeps the disk for a look"
         }
         Kind::Interrupted => "run it again",
     }

@@ -75,7 +75,8 @@ pub fn parse(bytes: &[u8]) -> Result<Vec<Section>> {
         _ => {
             return Err(Error::corrupt("the first line of a .reg file")
                 .found(format_args!("{:?}", header.chars().take(60).collect::<String>()))
-                .allowed("\"Windows Registry Editor Version 5.00\" or \"REGEDIT4\""));
+                .allowed("\"Windows Registry Editor Version 5.00\" or \"REGEDIT4\"")
+                .hint("regedit and `reg export` write such files"));
         }
     };
     if !unicode && !text.is_ascii() {

@@ -128,6 +128,9 @@ impl EditPlan {
         };
         let force = request.force || in_place;
         host::check_target(&target, force)?;
+        if in_place {
+            host::check_unprotected(&target)?;
+        }
 
         let opened = Opened::open(image)?;
         request.output.as_deref().map_or(Ok(()), |output| opened.refuse_output(output))?;

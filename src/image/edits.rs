@@ -258,7 +258,10 @@ fn delete(tree: &mut Tree, path: &str) -> Result<Step> {
     let [folders @ .., name] = parts.as_slice() else {
         return Err(Error::invalid("the root directory cannot be deleted"));
     };
-    let missing = |what: &str| Error::invalid(format_args!("cannot delete {path}: there is no {what}"));
+    let missing = |what: &str| {
+        Error::invalid(format_args!("cannot delete {path}: there is no {what}"))
+            .hint("`nanovhd ls -R` lists what there is")
+    };
     let mut directory = tree.root();
     for (depth, folder) in folders.iter().enumerate() {
         let found = tree.child(directory, &units(folder)).map(|link| link.node);

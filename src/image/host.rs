@@ -76,6 +76,7 @@ impl InputFile {
             return Err(Error::invalid("not a file that can be read at any position")
                 .found(found)
                 .allowed("a regular file")
+                .hint("name the image's file itself; what a pipe or device holds, copy into a file first")
                 .context(name()));
         }
         let file = File::open(path).map_err(|e| Error::io("cannot be opened", e)).context(name)?;
@@ -159,6 +160,29 @@ pub fn check_target(target: &Path, force: bool) -> Result<()> {
     Ok(())
 }
 
+/// Only an administrator may give files away, so that it is no error if the file stays ours.
+#[cfg(unix)]
+fn take_owner(file: &File, of: &std::fs::Metadata) {
+    use std::os::unix::fs::{MetadataExt, fchown};
+    if fchown(file, Some(of.uid()), Some(of.gid())).is_err() {
+        let _ = fchown(file, None, Some(of.gid()));
+    }
+}
+
+#[cfg(not(unix))]
+fn take_owner(_: &File, _: &std::fs::Metadata) {}
+
+/// Refuses to replace a file that is marked as read-only: a rename would get round what the mark is for.
+pub fn check_unprotected(target: &Path) -> Result<()> {
+    let metadata = std::fs::metadata(target).map_err(|e| Error::io("cannot be looked at", e));
+    if metadata.context(|| target.display())?.permissions().readonly() {
+        return Err(Error::new(Kind::BadOutput, "the image is read-only")
+            .hint("make it writable, or name a new one with --output")
+            .context(target.display()));
+    }
+    Ok(())
+}
+
 fn folder_of(target: &Path) -> &Path {
     target.parent().filter(|folder| !folder.as_os_str().is_empty()).unwrap_or(Path::new("."))
 }
@@ -198,11 +222,14 @@ impl<'c> OutputFile<'c> {
         Ok(InputFile { file: file.context(|| self.target.display())?, len: self.len, path: self.target.clone() })
     }
 
-    /// Gives the file the permissions that another one has, which it is to replace.
+    /// Gives the file the permissions that another one has, which it is to replace, and its owner where the host lets us.
     pub fn take_permissions(&self, of: &Path) -> Result<()> {
-        let permissions = std::fs::metadata(of).map(|metadata| metadata.permissions());
-        permissions
-            .and_then(|permissions| self.file.as_file().set_permissions(permissions))
+        let file = self.file.as_file();
+        std::fs::metadata(of)
+            .and_then(|metadata| {
+                take_owner(file, &metadata);
+                file.set_permissions(metadata.permissions()) // last, since a change of the owner takes some away
+            })
             .map_err(|e| Error::io("the output cannot be given the permissions of the file that it replaces", e))
             .context(|| self.target.display())
     }

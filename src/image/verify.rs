@@ -49,6 +49,9 @@ pub fn file(path: &Path, partition: Option<u32>) -> Result<Report> {
         Err(error) => {
             let alone = container::Layer { name: path.display().to_string(), file: &file };
             container::check(&[alone], &mut report.findings);
+            if report.findings.count(Level::Error) == 0 && error.kind() == Kind::Unsupported {
+                return Err(error); // not damaged, but no disk
+            }
             if report.findings.count(Level::Error) == 0 {
                 report.findings.add(Finding::new(Rule::Unreadable, error).allowed("an image that can be read"));
             }

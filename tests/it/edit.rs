@@ -245,6 +245,15 @@ fn what_cannot_be_is_refused_and_leaves_the_image() {
     }
     assert!(fs::read(&image).unwrap() == before);
     assert!(!other.exists());
+
+    let writable = fs::metadata(&image).unwrap().permissions();
+    let mut read_only = writable.clone();
+    read_only.set_readonly(true);
+    fs::set_permissions(&image, read_only).unwrap();
+    let (found, complaint) = fail(["edit", text(&image), "--label=other"]);
+    assert!(found == 12 && complaint.contains("read-only"), "{found}: {complaint}");
+    fs::set_permissions(&image, writable).unwrap();
+    assert!(fs::read(&image).unwrap() == before);
 }
 
 /// A program that is killed leaves the old image or the new one, and beside it at most a file that says what it was to be.

@@ -126,6 +126,17 @@ fn info_tells_what_a_disk_is() {
 }
 
 #[test]
+fn info_of_a_new_disk_is_that_it_is_empty() {
+    let folder = tempfile::tempdir().unwrap();
+    let (raw, disk) = (folder.path().join("new.img"), folder.path().join("new.vhd"));
+    std::fs::File::create(&raw).unwrap().set_len(8 << 20).unwrap();
+    succeed(["convert", text(&raw), "--output", text(&disk)]);
+    let report = json(&["info", text(&disk)]);
+    assert_eq!((&report["scheme"], &report["bytes"]), (&"empty".into(), &(8 << 20).into()));
+    assert!(succeed(["info", text(&raw)]).contains("8 MiB, empty"));
+}
+
+#[test]
 fn the_store_of_a_disk_reads_as_in_bcdedit() {
     let folder = tempfile::tempdir().unwrap();
     let disk = demo_disk(folder.path(), &[]);

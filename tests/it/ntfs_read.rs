@@ -244,7 +244,7 @@ fn awkward_volumes_of_ntfs_3g() {
         let node = |path: &str| contents.tree.node(contents.tree.find(path).unwrap());
         assert_eq!((node("linked").links(), node("streams").streams.len()), (61, 31));
         assert!(node("sparse").streams[0].sparse && node("packed").attributes & attributes::COMPRESSED != 0);
-        assert!(contents.notes.iter().any(|note| note.contains("compressed by NTFS")), "{:?}", contents.notes);
+        assert!(contents.notes.is_empty(), "{:?}", contents.notes);
         assert_eq!(Volume::open(Arc::new(fs::read(volume.path()).unwrap())).unwrap().facts().label, "Awkward".into());
     }
 }

@@ -85,10 +85,13 @@ fn words_and_exit_codes() {
 fn no_file_crashes_it() {
     let folder = tempfile::tempdir().unwrap();
     let file = folder.path().join("odd");
-    for bytes in [&b""[..], b"x", b"vhdxfile", b"conectix", &[0; 511], &[0xFF; 4096], &[0; 4096], b"MSWIM\0\0\0"] {
+    for bytes in [&b""[..], b"x", b"vhdxfile", b"conectix", &[0; 511], &[0xFF; 4096], &[0; 4096]] {
         fs::write(&file, bytes).unwrap();
         verify(&file);
     }
+    fs::write(&file, b"MSWIM\0\0\0").unwrap();
+    let (code, complaint) = fail(["verify", text(&file)]);
+    assert!(code == 22 && complaint.contains("a WIM, not a disk"), "{code}: {complaint}");
 }
 
 /// Bytes of the first MiB and of the boot store, changed at random.

@@ -87,7 +87,12 @@ fn volumes_of_mkntfs_and_wimlib_are_clean() {
 #[test]
 fn a_volume_that_ntfs_3g_wrote_to_is_clean() {
     let Some(tools) = Tools::find(&Volume::TOOLS) else { return };
-    let volume = Volume::format(&tools, 4096, 96 << 20, &["-C"]);
+    for options in [&["-C"][..], &[]] {
+        ntfs_3g_wrote(Volume::format(&tools, 4096, 96 << 20, options));
+    }
+}
+
+fn ntfs_3g_wrote(volume: Volume<'_>) {
     let filled = volume.mounted(|root| {
         let many = root.join("many");
         fs::create_dir(&many).unwrap();
@@ -114,6 +119,8 @@ fn a_volume_that_ntfs_3g_wrote_to_is_clean() {
         let mut sparse = File::create(root.join("sparse")).unwrap();
         sparse.seek(SeekFrom::Start(9_000_000)).and_then(|_| sparse.write_all(&[1; 5000])).unwrap();
         fs::write(root.join("compressed"), "abcdefgh ".repeat(30_000)).unwrap();
+        fs::write(root.join("cut"), "abcdefgh ".repeat(30_000)).unwrap();
+        File::options().write(true).open(root.join("cut")).and_then(|file| file.set_len(100_000)).unwrap();
     });
     if filled.is_none() {
         return;

@@ -38,7 +38,6 @@ pub(super) struct OwnName {
 /// How many files there are of kinds that a tree shows as any other.
 #[derive(Default)]
 pub(super) struct Kinds {
-    compressed: u64,
     overlaid: u64,
     encrypted: u64,
     quotas: u64,
@@ -257,7 +256,6 @@ impl Nodes<'_> {
         match (flags & attribute_flag::COMPRESSION, extents.unit) {
             (0, _) | (_, 0) => Ok(Coding::Plain),
             (LZNT1, unit) => {
-                self.kinds.compressed += 1;
                 let bytes =
                     self.mft.boot.cluster.checked_shl(unit.into()).filter(|bytes| (4096..=PIECE).contains(bytes));
                 bytes.map(|bytes| Coding::Lznt1(bytes as u32)).ok_or_else(|| {
@@ -290,7 +288,6 @@ impl Kinds {
             self.overlaid,
             "files are compressed by the overlay filter (CompactOS); the tree has them as plain files",
         );
-        notes.count(self.compressed, "streams are compressed by NTFS; the tree has them plain");
         notes.count(self.encrypted, "streams are encrypted by EFS; their contents cannot be read");
         notes.count(self.quotas, "files are charged to a quota, which the tree does not carry");
         notes.count(self.without_descriptor, "files have no security descriptor");
