@@ -120,10 +120,18 @@ fn circles_end() {
     circle[at..at + 2].copy_from_slice(&efi);
     let contents = read(&circle).unwrap();
     assert_eq!(contents.notes.len(), 1, "{:?}", contents.notes);
+    // A directory of deleted names only, whose chain runs in a circle, ends where it comes back.
+    let word = |at: usize| usize::from(u16::from_le_bytes([good[at], good[at + 1]]));
+    let (fat, efi_cluster) = (512 * word(14), usize::from(u16::from_le_bytes(efi)));
+    let data = fat + 512 * usize::from(good[16]) * word(22) + 32 * word(17);
+    let mut deleted = good.clone();
+    deleted[fat + efi_cluster * 2..][..2].copy_from_slice(&efi);
+    deleted[data + (efi_cluster - 2) * 8 * 512..][..8 * 512].fill(0xE5);
+    let notes = read(&deleted).unwrap().notes;
+    assert!(matches!(notes.as_slice(), [note] if note.contains("twice")), "{notes:?}");
     // A file whose chain runs in a circle is as long as it says, and no longer.
     let (_, first) = cluster_of(b"BOOTMGFWEFI");
     let cluster = u16::from_le_bytes(first) as usize;
-    let fat = 512 * u16::from_le_bytes([good[14], good[15]]) as usize;
     let mut chain = good;
     chain[fat + cluster * 2..][..2].copy_from_slice(&first);
     let tree = read(&chain).unwrap().tree;

@@ -464,6 +464,7 @@ fn what_is_not_asked_for_is_not_told() {
         }),
     )(&mut b);
     let (a, b) = (side(sample()), side(b));
+    let mut b_long = sample();
     let with = |ignore: &[Aspect], only: &[&str], exclude: &[&str]| {
         let owned = |texts: &[&str]| texts.iter().map(|text| (*text).to_owned()).collect::<Vec<_>>();
         let filter = Filter::new(&owned(only), &owned(exclude)).unwrap();
@@ -477,6 +478,14 @@ fn what_is_not_asked_for_is_not_told() {
     assert_eq!(with(&[], &[], &["dir", "long*"]), hive_lines);
     assert_eq!(with(&[Aspect::Registry], &["hive"], &[]), hive_lines[..1]);
     assert_eq!(with(&[Aspect::Contents], &["hive"], &[]), Vec::<String>::new());
+    // By its short name, by a pattern, with a drive: the same file.
+    set_main("long name.txt", vec![9])(&mut b_long);
+    let (c, d) = (side(sample()), side(b_long));
+    for only in ["longna~1.txt", "long*", r"C:\Long Name.txt"] {
+        let filter = Filter::new(&[only.into()], &[]).unwrap();
+        let told = told_with(&c, &d, &Options { filter, ..Options::default() });
+        assert!(told.iter().any(|line| line.contains("long name.txt")), "{only}: {told:?}");
+    }
     let nowhere = Options { filter: Filter::new(&["nowhere".into()], &[]).unwrap(), ..Options::default() };
     let control = Control::default();
     let failed = Comparison::new(&a, &b, &nowhere, NonZeroUsize::MIN, &control).err().unwrap();
