@@ -59,6 +59,9 @@ pub(super) struct Build {
     /// Check the image file's integrity table first. (What is used is checked in any case, by its SHA-1.)
     #[arg(long)]
     pub(super) check_integrity: bool,
+    /// Go on although parts of a source that is a disk cannot be read: they will be missing.
+    #[arg(long)]
+    pub(super) accept_dirty: bool,
     #[command(flatten)]
     pub(super) edits: EditArgs,
     #[command(flatten)]
@@ -139,6 +142,9 @@ pub(super) struct Capture {
     /// Leave nothing out. (Else page files, the hibernation file, the recycle bin and 'System Volume Information' are, as by DISM.)
     #[arg(long)]
     pub(super) all: bool,
+    /// Go on although parts of the volume cannot be read: they will be missing.
+    #[arg(long)]
+    pub(super) accept_dirty: bool,
     /// When the WIM was made: RFC 3339 or seconds since 1970. Without it SOURCE_DATE_EPOCH, else the newest modification time in the
     /// image.
     #[arg(long, value_name = "TIME", value_parser = timestamp)]

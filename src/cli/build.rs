@@ -14,6 +14,7 @@ use crate::image::{Format, ImagePlan, Input, Recipe, Source, Summary, host};
 pub(super) fn run(command: &Build, json: bool, env: &mut Env<'_>) -> Result<()> {
     let mut recipe = recipe(&command.output, &command.disk, false, env)?;
     recipe.edits = super::edit::edits(&command.edits)?;
+    recipe.accept_dirty = command.accept_dirty;
     let name = command.wim.display().to_string();
     let source = match Input::open(&command.wim, command.parts.as_deref())? {
         Input::Wim(wim) => {

@@ -20,6 +20,7 @@ pub(super) fn run(command: &Capture, json: bool, env: &mut Env<'_>) -> Result<()
         name: command.name.clone(),
         description: command.description.clone(),
         all: command.all,
+        accept_dirty: command.accept_dirty,
         timestamp: build::timestamp(command.timestamp, env)?,
     };
     let plan = CapturePlan::new(&request)?;

@@ -31,8 +31,20 @@ struct Json<'r> {
 struct JsonFinding<'r> {
     #[serde(flatten)]
     finding: &'r Finding,
-    /// What Windows or the firmware does about it.
-    consequence: &'static str,
+    /// What Windows or the firmware does about it; nothing for a note.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    consequence: Option<&'static str>,
+}
+
+impl<'r> JsonFinding<'r> {
+    fn new(finding: &'r Finding) -> Self {
+        Self { finding, consequence: consequence(finding) }
+    }
+}
+
+/// What Windows or the firmware does about a finding; about a note, nothing.
+fn consequence(finding: &Finding) -> Option<&'static str> {
+    (finding.level > Level::Note).then(|| finding.rule.consequence())
 }
 
 /// A rule in the list of `--list --json`.
@@ -76,7 +88,7 @@ fn to_json<'r>(image: &str, report: &'r Report, level: Level) -> Json<'r> {
         errors: findings.count(Level::Error),
         warnings: findings.count(Level::Warning),
         notes: findings.count(Level::Note),
-        findings: shown.map(|finding| JsonFinding { finding, consequence: finding.rule.consequence() }).collect(),
+        findings: shown.map(JsonFinding::new).collect(),
         looked: &report.looked,
     }
 }
@@ -85,7 +97,9 @@ fn print(report: &Report, level: Level, out: &mut dyn Write) -> Result<()> {
     let findings = &report.findings;
     for finding in findings.kept().iter().filter(|finding| finding.level >= level) {
         output::line(out, format_args!("{finding}"))?;
-        output::line(out, format_args!("    then: {}", finding.rule.consequence()))?;
+        if let Some(consequence) = consequence(finding) {
+            output::line(out, format_args!("    then: {consequence}"))?;
+        }
     }
     for rule in Rule::ALL {
         let kept = findings.kept().iter().filter(|finding| finding.rule == *rule).count();

@@ -11,9 +11,10 @@ use super::disk_file::{DiskFile, Identity};
 use super::edits::Step;
 use super::host::{self, OutputFile};
 use super::seed::Seed;
+use super::source::refuse_lost;
 use super::{Control, Format, Recipe, Source, verify};
 use crate::base::{Disk, FileTime, Name, Slice, bytes};
-use crate::error::{Error, Kind, Result};
+use crate::error::{Context, Error, Kind, Result};
 use crate::format::ntfs;
 use crate::format::partitions::mbr;
 use crate::tree::Tree;
@@ -120,7 +121,10 @@ impl<'r> ImagePlan<'r> {
     /// Lays everything out. What does not fit, or cannot be, is said here, before anything is written.
     pub fn new(source: Source, recipe: &'r Recipe) -> Result<Self> {
         host::check_target(&recipe.output, recipe.force)?;
-        let Source { tree, info, guid, name, warnings } = source;
+        let Source { tree, info, guid, name, warnings, lost } = source;
+        if !recipe.accept_dirty {
+            refuse_lost(lost, &warnings).context(|| &name)?;
+        }
         let of_source = |error| of_source(&name, error);
         let timestamp = recipe.timestamp.or(info.modified).or(info.created).unwrap_or_else(|| newest(&tree));
         let seed = seed_of(recipe, guid, info.index);

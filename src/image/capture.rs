@@ -14,7 +14,7 @@ use uuid::Uuid;
 
 use super::host::{self, OutputStream};
 use super::seed::Seed;
-use super::source::{Choice, Input};
+use super::source::{Choice, Input, refuse_lost};
 use super::{Control, Source, build};
 use crate::base::{FileTime, Name};
 use crate::error::{Context, Result};
@@ -55,6 +55,8 @@ pub struct Request {
     pub description: Option<String>,
     /// Whether nothing is left out.
     pub all: bool,
+    /// Whether to go on without what cannot be read of the volume.
+    pub accept_dirty: bool,
     /// When the WIM's image was made; else the newest modification time in it.
     pub timestamp: Option<FileTime>,
 }
@@ -97,7 +99,10 @@ impl<'r> CapturePlan<'r> {
             disk.refuse_output(&request.output)?;
         }
         let source = input.source(&request.image.display().to_string(), choice)?;
-        let Source { mut tree, info, name, guid, warnings } = source;
+        let Source { mut tree, info, name, guid, warnings, lost } = source;
+        if !request.accept_dirty {
+            refuse_lost(lost, &warnings).context(|| &name)?;
+        }
         let left_out = if request.all { Vec::new() } else { leave_out(&mut tree)? };
         let now = request.timestamp.unwrap_or_else(|| build::newest(&tree));
         let stem = || request.image.file_stem().map(|stem| stem.to_string_lossy().into_owned());

@@ -11,7 +11,7 @@ use super::disk_file::{DiskFile, Identity};
 use super::host::{self, OutputFile};
 use super::opened::{Container, Opened};
 use super::seed::Seed;
-use super::{Control, Format};
+use super::{Control, Format, verify};
 use crate::base::{Disk, FileTime, ReadAt, bytes};
 use crate::error::{Context, Error, Result};
 use crate::format::vhd::{self, Vhd};
@@ -110,6 +110,7 @@ impl<'r> Conversion<'r> {
         let output = OutputFile::create(&self.request.output, self.file.len(), self.request.force, control)?;
         control.expect(self.opened.disk.len());
         self.file.write(&output, |disk| copy(&self.opened.disk, disk, threads, control))?;
+        verify::packed(&output)?;
         output.keep()
     }
 }

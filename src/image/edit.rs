@@ -34,7 +34,7 @@ use super::edits::{Edits, Step};
 use super::host::{self, InputFile, OutputFile, Stamp};
 use super::opened::{Container, Opened};
 use super::seed::Seed;
-use super::{Control, build, verify};
+use super::{Control, build, source, verify};
 use crate::base::{Disk, FileTime, Name, ReadAt, Slice, bytes};
 use crate::error::{Context, Error, Kind, Result};
 use crate::format::ntfs;
@@ -141,15 +141,8 @@ impl EditPlan {
         let place = place_of(&partition.range, facts).context(|| image.display())?;
         refuse_dirty(facts, request.accept_dirty).context(|| image.display())?;
         let contents = volume.read().context(|| image.display())?;
-        if contents.lost > 0 && !request.accept_dirty {
-            return Err(Error::corrupt("parts of the volume cannot be read, and would be lost")
-                .found(format_args!(
-                    "{} of them; the first: {}",
-                    contents.lost,
-                    contents.notes.first().map_or("", String::as_str)
-                ))
-                .hint("`nanovhd verify` shows what is wrong; say --accept-dirty to go on without what cannot be read")
-                .context(image.display()));
+        if !request.accept_dirty {
+            source::refuse_lost(contents.lost, &contents.notes).context(|| image.display())?;
         }
         let (mut tree, mut warnings) = (contents.tree, contents.notes);
 

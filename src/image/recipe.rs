@@ -62,6 +62,8 @@ pub struct Recipe {
     pub timestamp: Option<FileTime>,
     /// Whether the disk is checked before it gets its name.
     pub verify: bool,
+    /// Whether to go on without what cannot be read of a source that is a disk.
+    pub accept_dirty: bool,
     /// What is to be changed about the image's files, once its boot files are in place.
     pub edits: Edits,
 }
@@ -79,6 +81,7 @@ impl Recipe {
             seed: None,
             timestamp: None,
             verify: true,
+            accept_dirty: false,
             edits: Edits::default(),
         }
     }

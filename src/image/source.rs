@@ -145,6 +145,8 @@ pub struct Source {
     pub guid: Uuid,
     /// What is odd about the source, but no obstacle.
     pub warnings: Vec<String>,
+    /// How many files, names or attributes of a volume could not be read, and are missing.
+    pub lost: u64,
 }
 
 impl Source {
@@ -154,14 +156,14 @@ impl Source {
         let volume = wim.tree(index).context(|| name)?;
         let info = wim.images().iter().find(|info| info.index == index).cloned().unwrap_or_default();
         let warnings = wim.warnings().iter().cloned().chain(volume.notes.lines()).collect();
-        Ok(Self { tree: volume.tree, info, name: name.into(), guid: wim.guid(), warnings })
+        Ok(Self { tree: volume.tree, info, name: name.into(), guid: wim.guid(), warnings, lost: 0 })
     }
 
     /// The volume of partition `number` of a disk, or the one that [`Opened::volume`] takes for meant. What it is follows from
     /// the Windows on it, if there is one.
     pub fn of_disk(disk: &Opened, name: &str, number: Option<u32>) -> Result<Self> {
         let table = disk.table().map_err(not_an_image)?;
-        let (partition, contents, label, serial) = match fat_volume(disk, &table, number)? {
+        let (partition, contents, label, serial, lost) = match fat_volume(disk, &table, number)? {
             Some(files) => files,
             None => {
                 let (partition, volume) = disk.volume(number)?;
@@ -171,6 +173,7 @@ impl Source {
                     (contents.tree, contents.notes),
                     volume.facts().label.to_string(),
                     volume.facts().serial,
+                    contents.lost,
                 )
             }
         };
@@ -182,12 +185,23 @@ impl Source {
             about.describe(&mut info);
         }
         let guid = guid_of(&table, partition, serial);
-        Ok(Self { tree, info, name: name.into(), guid, warnings })
+        Ok(Self { tree, info, name: name.into(), guid, warnings, lost })
     }
 }
 
-/// The number of a partition, its files and notes on them, its label and its serial number.
-type Files = (u32, (Tree, Vec<String>), String, u64);
+/// Refuses to make something of a volume of which parts could not be read, and would be missing from what is made.
+pub(super) fn refuse_lost(lost: u64, notes: &[String]) -> Result<()> {
+    if lost == 0 {
+        return Ok(());
+    }
+    let first = notes.first().map_or("", String::as_str);
+    Err(Error::corrupt("parts of the volume cannot be read, and would be lost")
+        .found(format_args!("{lost} of them; the first: {first}"))
+        .hint("`nanovhd verify` shows what is wrong; say --accept-dirty to go on without what cannot be read"))
+}
+
+/// The number of a partition, its files and notes on them, its label, its serial number, and how much of it was lost.
+type Files = (u32, (Tree, Vec<String>), String, u64, u64);
 
 /// The files of a partition that was asked for by its number, if it is of FAT: an EFI system partition.
 fn fat_volume(disk: &Opened, table: &Table, number: Option<u32>) -> Result<Option<Files>> {
@@ -200,7 +214,7 @@ fn fat_volume(disk: &Opened, table: &Table, number: Option<u32>) -> Result<Optio
         return Ok(None);
     }
     let contents = fat::Volume::open(window)?.read().context(|| format!("partition {}", partition.number))?;
-    Ok(Some((partition.number, (contents.tree, contents.notes), String::new(), 0)))
+    Ok(Some((partition.number, (contents.tree, contents.notes), String::new(), 0, 0)))
 }
 
 /// What tells a volume from every other: the ids of its disk, its place and its serial number.

@@ -81,11 +81,21 @@ pub fn changed(output: &OutputFile<'_>, before: &Arc<dyn ReadAt>) -> Result<()> 
     refuse(&after, &earlier)
 }
 
+/// Checks the container alone of what was converted: the disk in it is as good as it was.
+pub fn packed(output: &OutputFile<'_>) -> Result<()> {
+    refuse(&findings_of_container(&(Arc::new(output.reader()?) as Arc<dyn ReadAt>)), &Findings::default())
+}
+
+fn findings_of_container(file: &Arc<dyn ReadAt>) -> Findings {
+    let mut findings = Findings::default();
+    container::check(&[container::Layer { name: "the output".into(), file }], &mut findings);
+    findings
+}
+
 /// What is wrong with a file that is being made, and with the disk in it.
 fn findings_of_output(output: &OutputFile<'_>) -> Result<Findings> {
     let file: Arc<dyn ReadAt> = Arc::new(output.reader()?);
-    let mut findings = Findings::default();
-    container::check(&[container::Layer { name: "the output".into(), file: &file }], &mut findings);
+    let mut findings = findings_of_container(&file);
     let disk: Arc<dyn ReadAt> = if Vhdx::is_vhdx(&file) {
         Arc::new(Vhdx::open(file)?)
     } else if Vhd::is_vhd(&file) {

@@ -82,3 +82,26 @@ fn captures_leave_out_what_dism_leaves_out() {
     let (code, complaint) = fail(["capture", text(&image), "--output", text(&folder.path().join("all.wim"))]);
     assert_eq!(code, 12, "{complaint}");
 }
+
+#[test]
+fn what_cannot_be_read_is_not_left_out_in_silence() {
+    let folder = tempfile::tempdir().unwrap();
+    let image = folder.path().join("damaged.img");
+    let wim = demo_wim(folder.path());
+    succeed(["build", "--wim", text(&wim), "--image=2", "--size=64M", "--output", text(&image)]);
+    let mut bytes = fs::read(&image).unwrap();
+    let name: Vec<u8> = "streams.txt".encode_utf16().flat_map(u16::to_le_bytes).collect();
+    let record = bytes.chunks_exact(1024).position(|record| {
+        record.starts_with(b"FILE") && record.windows(name.len()).any(|window| window == name.as_slice())
+    });
+    bytes[record.unwrap() * 1024 + 510] ^= 0xFF; // a torn stride
+    fs::write(&image, bytes).unwrap();
+    let (back, disk) = (folder.path().join("back.wim"), folder.path().join("again.vhd"));
+    let capture = ["capture", text(&image), "--output", text(&back)];
+    let build = ["build", "--wim", text(&image), "--output", text(&disk)];
+    for command in [&capture[..], &build[..]] {
+        let (code, complaint) = fail(command);
+        assert!(code == 20 && complaint.contains("would be lost"), "{complaint}");
+        succeed([command, &["--accept-dirty"]].concat());
+    }
+}

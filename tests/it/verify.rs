@@ -174,6 +174,9 @@ fn what_windows_made_is_clean() {
         let report = verify(&path);
         let worse: Vec<_> = report["findings"].as_array().unwrap().iter().filter(|f| f["level"] != "note").collect();
         println!("{name}: {worse:#?}");
-        assert_eq!(report["errors"], 0, "{name}: {report:#}");
+        // The one from Hyper-V is filled with a pattern, which is no partition table.
+        let allowed: &[&str] = if name.ends_with("vhdx") { &["partition-table"] } else { &[] };
+        let worse: Vec<_> = worse.iter().map(|finding| finding["code"].as_str().unwrap()).collect();
+        assert_eq!(worse, allowed, "{name}: {report:#}");
     }
 }

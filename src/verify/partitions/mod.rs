@@ -53,6 +53,8 @@ pub fn check(disk: &dyn ReadAt, findings: &mut Findings) -> Option<Table> {
         None if has_gpt || Entry::all(&sector).any(|entry| entry.kind == parts::TYPE_PROTECTIVE) => {
             gpt::check(disk, &sector, findings);
         }
+        // Where neither the signature nor an entry is one of an MBR, none is damaged: there is none.
+        None if !Entry::all(&sector).any(|entry| entry.is_plausible(disk.len() / parts::SECTOR)) => {}
         Some(Table { scheme: Scheme::Mbr { .. }, .. }) | None => check_mbr(disk, &sector, findings),
     }
     let table = table?;
@@ -97,6 +99,12 @@ impl Entry {
     /// Whether the header of a GPT would lie in the partition.
     fn is_over_header(&self) -> bool {
         self.kind != 0 && self.first_lba == parts::gpt::PRIMARY_LBA as u32 && self.sectors > 0
+    }
+
+    /// Whether it may well be the entry of a partition.
+    fn is_plausible(&self, disk_sectors: u64) -> bool {
+        let end = u64::from(self.first_lba) + u64::from(self.sectors);
+        matches!(self.status, 0 | 0x80) && self.kind != 0 && self.sectors > 0 && end <= disk_sectors
     }
 }
 
