@@ -50,7 +50,7 @@
 //! # Seams
 //!
 //! Three traits: [`base::ReadAt`], [`base::Disk`] and [`tree::BlobStore`] (with the [`tree::BlobSink`] that it feeds). Container formats are an enum and a `match`, not a
-//! registry. Edits are functions on `&mut Windows`.
+//! registry. Edits are functions on a `&mut Tree`, or on `&mut Windows` where there has to be one.
 //!
 //! # A format module
 //!

@@ -1,4 +1,4 @@
-//! NTFS 3.1: a volume laid out afresh from a [`Tree`](crate::tree::Tree), and volumes that anyone made [read](read) into one.
+//! NTFS 3.1: a volume laid out afresh from a [`Tree`](crate::tree::Tree), and volumes that anyone made [`read`] into one.
 //!
 //! | | written | not written |
 //! |---|---|---|

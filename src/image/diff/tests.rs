@@ -1,3 +1,5 @@
+//! Trees that differ in one thing, and what is told of it.
+
 use std::sync::Arc;
 
 use super::*;

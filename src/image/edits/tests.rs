@@ -1,3 +1,5 @@
+//! Edits of small trees, file by file.
+
 use std::num::NonZeroUsize;
 
 use super::*;

@@ -6,7 +6,7 @@
 //! # Limits
 //!
 //! Block tables are read piece by piece. To find what overlaps, a VHD costs 4 bytes for each block, at most 64 MiB; a VHDX one bit for each MiB of
-//! its file, at most 32 MiB. After [`ENOUGH`] findings of one rule, a table is not looked at any further.
+//! its file, at most 32 MiB. After `ENOUGH` findings of one rule, a table is not looked at any further.
 
 mod claims;
 mod vhd;
