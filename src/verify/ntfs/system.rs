@@ -105,10 +105,10 @@ fn check_file(context: &mut Context<'_>, facts: &Facts, number: u32, name: &str,
         fault("$FILE_NAME", "another name or directory".to_owned(), &format!("{name} in the root directory"));
     }
     // Those of the root are whoever's who was at it: of a WIM's root directory, for one.
-    if number != file::ROOT {
-        if let Some(found) = fault_of_attributes(&all) {
-            fault("$STANDARD_INFORMATION", found, ATTRIBUTES);
-        }
+    if number != file::ROOT
+        && let Some(found) = fault_of_attributes(&all)
+    {
+        fault("$STANDARD_INFORMATION", found, ATTRIBUTES);
     }
     for (kind, stream) in needed {
         if attributes::find(&all, *kind, stream).is_none() {
