@@ -54,7 +54,8 @@ pub fn check(disk: &dyn ReadAt, findings: &mut Findings) -> Option<Table> {
             gpt::check(disk, &sector, findings);
         }
         // Where neither the signature nor an entry is one of an MBR, none is damaged: there is none.
-        None if !Entry::all(&sector).any(|entry| entry.is_plausible(disk.len() / parts::SECTOR)) => {}
+        None if !sector.ends_with(&[0x55, 0xAA])
+            && !Entry::all(&sector).any(|entry| entry.is_plausible(disk.len() / parts::SECTOR)) => {}
         Some(Table { scheme: Scheme::Mbr { .. }, .. }) | None => check_mbr(disk, &sector, findings),
     }
     let table = table?;
