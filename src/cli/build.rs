@@ -85,11 +85,8 @@ pub(super) fn make(source: Source, recipe: &Recipe, disk: &DiskArgs, json: bool,
     } else {
         print(&report, env)?
     };
-    for (what, texts) in [("warning", &report.summary.warnings), ("lost", &report.summary.losses)] {
-        for text in texts {
-            output::line(env.stderr, format_args!("{what}: {text}"))?;
-        }
-    }
+    output::warnings(env, &report.summary.warnings)?;
+    output::losses(env, &report.summary.losses)?;
     Ok(report.built)
 }
 

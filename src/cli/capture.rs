@@ -25,9 +25,7 @@ pub(super) fn run(command: &Capture, json: bool, env: &mut Env<'_>) -> Result<()
     };
     let plan = CapturePlan::new(&request)?;
     let summary = plan.summary().clone();
-    for text in &summary.warnings {
-        output::line(env.stderr, format_args!("warning: {text}"))?;
-    }
+    output::warnings(env, &summary.warnings)?;
     let mut wim_bytes = None;
     if !command.dry_run {
         let (threads, control) = (env.threads, &env.control);

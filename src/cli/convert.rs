@@ -37,10 +37,7 @@ pub(super) fn run(command: &Convert, json: bool, env: &mut Env<'_>) -> Result<()
     } else {
         print(&report, env)?;
     }
-    for text in &summary.warnings {
-        output::line(env.stderr, format_args!("warning: {text}"))?;
-    }
-    Ok(())
+    output::warnings(env, &summary.warnings)
 }
 
 fn print(report: &Report<'_>, env: &mut Env<'_>) -> Result<()> {

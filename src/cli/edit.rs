@@ -26,11 +26,8 @@ pub(super) fn run(command: &Edit, json: bool, env: &mut Env<'_>) -> Result<()> {
     let plan = EditPlan::new(&request)?;
     let summary = plan.summary().clone();
     // Before anything is written: what is lost is lost for good once the old image is replaced.
-    for (what, texts) in [("warning", &summary.warnings), ("lost", &summary.losses)] {
-        for text in texts {
-            output::line(env.stderr, format_args!("{what}: {text}"))?;
-        }
-    }
+    output::warnings(env, &summary.warnings)?;
+    output::losses(env, &summary.losses)?;
     if !command.dry_run {
         let (threads, control) = (env.threads, &env.control);
         progress::with_bar("Writing", env, || plan.run(threads, control))?;

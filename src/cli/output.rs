@@ -59,6 +59,11 @@ pub(super) fn warnings<T: fmt::Display>(env: &mut Env<'_>, warnings: impl IntoIt
     warnings.into_iter().try_for_each(|warning| line(env.stderr, format_args!("warning: {warning}")))
 }
 
+/// What the result will lack, for people.
+pub(super) fn losses(env: &mut Env<'_>, losses: &[String]) -> Result<()> {
+    losses.iter().try_for_each(|loss| line(env.stderr, format_args!("lost: {loss}")))
+}
+
 /// Bytes as they are. `false` once the reader has gone away.
 pub(super) fn raw(stream: &mut dyn Write, bytes: &[u8]) -> Result<bool> {
     let written = stream.write_all(bytes);

@@ -54,16 +54,15 @@ impl Input {
         if path == Path::new("-") || parts.is_some() || is_pattern(path).is_some() {
             return open_wim(path, parts).map(Self::Wim);
         }
-        match &magic(path)? {
+        let (magic, len) = head(path)?;
+        match &magic {
             b"MSWIM\0\0\0" | b"WLPWM\0\0\0" => open_wim(path, parts).map(Self::Wim),
             [b'r', b'e', b'g', b'f', ..] => Err(Error::invalid("a registry hive, and no image")
                 .hint("`nanovhd reg` and, for a boot store, `nanovhd bcd` show what is in it")
                 .context(path.display())),
-            _ if InputFile::open(path)?.len() < SECTOR => {
-                Err(Error::corrupt("neither a WIM nor a disk: shorter than a sector")
-                    .hint(IMAGES)
-                    .context(path.display()))
-            }
+            _ if len < SECTOR => Err(Error::corrupt("neither a WIM nor a disk: shorter than a sector")
+                .hint(IMAGES)
+                .context(path.display())),
             _ => Opened::open(path).map(Self::Disk),
         }
     }
@@ -96,7 +95,7 @@ impl Input {
 
 /// Whether a file begins as registry hives do.
 pub fn is_hive(path: &Path) -> Result<bool> {
-    Ok(is_pattern(path).is_none() && path != Path::new("-") && magic(path)?.starts_with(b"regf"))
+    Ok(is_pattern(path).is_none() && path != Path::new("-") && head(path)?.0.starts_with(b"regf"))
 }
 
 /// Reads a hive that lies on the host, the logs beside it replayed where it was not left clean.
@@ -124,13 +123,13 @@ fn whole(path: &Path) -> Result<Vec<u8>> {
     Ok(bytes)
 }
 
-/// The first bytes of a file; zeros behind its end.
-fn magic(path: &Path) -> Result<[u8; 8]> {
+/// The first bytes of a file, with zeros behind its end, and its length.
+fn head(path: &Path) -> Result<([u8; 8], u64)> {
     let file = InputFile::open(path)?;
     let mut bytes = [0; 8];
     let len = usize::try_from(file.len()).unwrap_or(usize::MAX).min(bytes.len());
     file.read_at(0, &mut bytes[..len])?;
-    Ok(bytes)
+    Ok((bytes, file.len()))
 }
 
 /// One image of a source, chosen, with its files still unread.

@@ -3,6 +3,7 @@
 use std::ops::Range;
 
 use super::ondisk::{FOOTER_LEN, HEADER_LEN, NO_BLOCK, SECTOR};
+use crate::base::blocks;
 use crate::error::{Error, Result};
 
 /// The length of a dynamic disk's block, as every known writer but Microsoft's converter (512 KiB) has it.
@@ -91,7 +92,7 @@ impl Layout {
         check_len(disk_len)?;
         let mut table = vec![NO_BLOCK; disk_len.div_ceil(BLOCK) as usize];
         let mut at = TABLE_AT + padded_table_len(table.len());
-        for (entry, used) in table.iter_mut().zip(used_blocks(disk_len, used)?) {
+        for (entry, used) in table.iter_mut().zip(blocks::touched(disk_len, BLOCK, used)?) {
             if used {
                 at = before_boundary(at);
                 *entry = (at / SECTOR) as u32;
@@ -161,19 +162,4 @@ fn check_len(disk_len: u64) -> Result<()> {
             .allowed(format_args!("512 to {MAX_DISK} bytes (2040 GiB), in whole sectors of 512")));
     }
     Ok(())
-}
-
-/// For each block, whether one of the ranges touches it.
-fn used_blocks(disk_len: u64, used: &[Range<u64>]) -> Result<Vec<bool>> {
-    let mut blocks = vec![false; disk_len.div_ceil(BLOCK) as usize];
-    for range in used.iter().filter(|range| !range.is_empty()) {
-        if range.end > disk_len {
-            return Err(Error::invalid("used part of a disk")
-                .at(range.start)
-                .found(format_args!("end {}", range.end))
-                .allowed(format_args!("{disk_len} bytes in all")));
-        }
-        blocks[(range.start / BLOCK) as usize..range.end.div_ceil(BLOCK) as usize].fill(true);
-    }
-    Ok(blocks)
 }

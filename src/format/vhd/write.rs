@@ -5,8 +5,7 @@ use zerocopy::{FromZeros, IntoBytes};
 
 use super::ondisk::{self, SECTOR};
 use super::plan::{BITMAP_LEN, BLOCK, Geometry, HEADER_AT, Layout, TABLE_AT, padded_table_len};
-use crate::base::io::range_within;
-use crate::base::{Disk, FileTime};
+use crate::base::{Disk, FileTime, blocks};
 use crate::error::{Error, Result};
 
 /// What a footer says beside sizes.
@@ -114,15 +113,6 @@ impl<D: Disk> Disk for Writer<D> {
     /// A write into a block that the [`Layout`] does not have is [`Kind::Invalid`](crate::error::Kind::Invalid): a plan that
     /// did not tell all.
     fn write_at(&self, at: u64, data: &[u8]) -> Result<()> {
-        let mut at = range_within(at, data.len(), self.layout.disk_len())?.start;
-        let mut rest = data;
-        while !rest.is_empty() {
-            let (place, len) = self.layout.locate(at, rest.len())?;
-            let (piece, behind) = rest.split_at(len);
-            self.file.write_at(place, piece)?;
-            at += len as u64;
-            rest = behind;
-        }
-        Ok(())
+        blocks::write(&self.file, self.layout.disk_len(), at, data, |at, len| self.layout.locate(at, len))
     }
 }

@@ -3,6 +3,7 @@
 use std::ops::Range;
 
 use super::ondisk::{Chunks, Entry, MAX_DISK, MIB};
+use crate::base::blocks;
 use crate::error::{Error, Result};
 
 /// The length of a block, as Hyper-V has it.
@@ -40,16 +41,7 @@ impl Layout {
     /// Fails as [`fixed`](Self::fixed) does, and where a range is not within the disk.
     pub fn dynamic(disk_len: u64, sector: u32, used: &[Range<u64>]) -> Result<Self> {
         check_len(disk_len, sector)?;
-        let mut touched = vec![false; disk_len.div_ceil(BLOCK) as usize];
-        for range in used.iter().filter(|range| !range.is_empty()) {
-            if range.end > disk_len {
-                return Err(Error::invalid("used part of a disk")
-                    .at(range.start)
-                    .found(format_args!("end {}", range.end))
-                    .allowed(format_args!("{disk_len} bytes in all")));
-            }
-            touched[(range.start / BLOCK) as usize..range.end.div_ceil(BLOCK) as usize].fill(true);
-        }
+        let touched = blocks::touched(disk_len, BLOCK, used)?;
         Self::new(disk_len, sector, false, |block| touched[block])
     }
 

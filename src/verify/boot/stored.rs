@@ -20,47 +20,51 @@ const XPRESS4K: u32 = 0;
 /// So many files are looked at; a Windows has some two hundred.
 const MOST_FILES: usize = 4096;
 
-/// Files below the folder of Windows that the loader reads, before any filter of the file system runs: folder, beginning and ending of
-/// the name, in lower case. They are those that wimlib never compresses (`bootloader_pattern_strings`), but for the loader, whose
-/// path the store has, and for drivers, of which those count that start at boot.
-const READ_BY_LOADER: [(&str, &str, &str); 26] = [
-    ("", "bootstat.dat", ""),
-    (r"AppPatch", "drvmain.sdb", ""),
-    (r"Boot\EFI", "boot.stl", ""),
-    (r"Fonts", "vgaoem.fon", ""),
-    (r"Fonts", "vgasys.fon", ""),
-    (r"INF", "errata.inf", ""),
-    (r"System32", "winresume.", ""),
-    (r"System32\Boot", "winresume.", ""),
-    (r"System32\CodeIntegrity", "driver.stl", ""),
-    (r"System32\config", "", ""),
-    (r"System32\drivers", "clfs.sys", ""),
-    (r"System32", "clfs.sys", ""),
-    (r"System32", "ntoskrnl.exe", ""),
-    (r"System32", "ntkrnlpa.exe", ""),
-    (r"System32", "hal", ".dll"),
-    (r"System32", "bootvid.dll", ""),
-    (r"System32", "ci.dll", ""),
-    (r"System32", "mcupdate_", ".dll"),
-    (r"System32", "pshed.dll", ""),
-    (r"System32", "apisetschema.dll", ""),
-    (r"System32", "api-ms-win", ".dll"),
-    (r"System32", "ext-ms-win", ".dll"),
-    (r"System32", "kernelbase.dll", ""),
-    (r"System32", "", ".nls"),
-    (r"System32", "kbd", ".dll"),
-    (r"System32", "kd", ".dll"),
+/// Files below the folder of Windows that the loader reads, before any filter of the file system runs: folder, and of each kind of file
+/// the beginning and ending of the name, in lower case. They are those that wimlib never compresses (`bootloader_pattern_strings`), but
+/// for the loader, whose path the store has, and for drivers, of which those count that start at boot.
+const READ_BY_LOADER: [(&str, &[(&str, &str)]); 10] = [
+    ("", &[("bootstat.dat", "")]),
+    (r"AppPatch", &[("drvmain.sdb", "")]),
+    (r"Boot\EFI", &[("boot.stl", "")]),
+    (r"Fonts", &[("vgaoem.fon", ""), ("vgasys.fon", "")]),
+    (r"INF", &[("errata.inf", "")]),
+    (r"System32\Boot", &[("winresume.", "")]),
+    (r"System32\CodeIntegrity", &[("driver.stl", "")]),
+    (r"System32\config", &[("", "")]),
+    (
+        r"System32",
+        &[
+            ("winresume.", ""),
+            ("clfs.sys", ""),
+            ("ntoskrnl.exe", ""),
+            ("ntkrnlpa.exe", ""),
+            ("hal", ".dll"),
+            ("bootvid.dll", ""),
+            ("ci.dll", ""),
+            ("mcupdate_", ".dll"),
+            ("pshed.dll", ""),
+            ("apisetschema.dll", ""),
+            ("api-ms-win", ".dll"),
+            ("ext-ms-win", ".dll"),
+            ("kernelbase.dll", ""),
+            ("", ".nls"),
+            ("kbd", ".dll"),
+            ("kd", ".dll"),
+        ],
+    ),
+    (r"System32\drivers", &[("clfs.sys", "")]),
 ];
 
 /// The files of an installation that the loader reads: those that are always read, and the drivers that start at boot.
 pub(super) fn read_by_loader(tree: &Tree, root: &str, system: Option<&Hive>) -> Vec<String> {
     let mut paths: Vec<String> = system.map(windows::boot_drivers).unwrap_or_default();
-    for (folder, beginning, ending) in READ_BY_LOADER {
+    for (folder, kinds) in READ_BY_LOADER {
         let folder = if folder.is_empty() { root.to_owned() } else { format!(r"{root}\{folder}") };
         let Some(directory) = tree.find(&folder) else { continue };
         for link in tree.node(directory).children() {
             let name = link.name.to_string().to_ascii_lowercase();
-            if name.starts_with(beginning) && name.ends_with(ending) {
+            if kinds.iter().any(|(beginning, ending)| name.starts_with(beginning) && name.ends_with(ending)) {
                 paths.push(format!(r"{folder}\{}", link.name));
             }
         }
