@@ -453,6 +453,18 @@ pub(super) enum FormatArg {
     Vhdx,
     /// VHDX with every sector in the file.
     VhdxFixed,
+    /// VMDK that grows, in one file.
+    Vmdk,
+    /// Compressed VMDK, as OVA files have it.
+    VmdkStream,
+    /// VDI that grows.
+    Vdi,
+    /// VDI with every sector in the file.
+    VdiFixed,
+    /// qcow2 that grows.
+    Qcow2,
+    /// qcow2 with compressed clusters.
+    Qcow2Compressed,
     /// The sectors alone.
     Raw,
 }
@@ -464,6 +476,12 @@ impl From<FormatArg> for Format {
             FormatArg::VhdFixed => Self::VhdFixed,
             FormatArg::Vhdx => Self::Vhdx,
             FormatArg::VhdxFixed => Self::VhdxFixed,
+            FormatArg::Vmdk => Self::Vmdk,
+            FormatArg::VmdkStream => Self::VmdkStream,
+            FormatArg::Vdi => Self::Vdi,
+            FormatArg::VdiFixed => Self::VdiFixed,
+            FormatArg::Qcow2 => Self::Qcow2,
+            FormatArg::Qcow2Compressed => Self::Qcow2Compressed,
             FormatArg::Raw => Self::Raw,
         }
     }

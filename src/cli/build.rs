@@ -9,6 +9,7 @@ use super::args::{self, Build, DiskArgs};
 use super::{Env, output, progress};
 use crate::base::FileTime;
 use crate::error::{Context, Error, Result};
+use crate::image::layout::{FileSystem, Role};
 use crate::image::{Format, ImagePlan, Input, Recipe, Source, Summary, host};
 
 pub(super) fn run(command: &Build, json: bool, env: &mut Env<'_>) -> Result<()> {
@@ -93,26 +94,21 @@ pub(super) fn make(source: Source, recipe: &Recipe, disk: &DiskArgs, json: bool,
 fn print(report: &Report<'_>, env: &mut Env<'_>) -> Result<()> {
     let Summary { image, output: file, disk, volume, boot, .. } = report.summary;
     let mut say = |name: &str, text: String| output::line(env.stdout, format_args!("{name:<10} {text}"));
-    let machine = image.machine.to_string();
+    let machine = image.machine.map(|machine| machine.to_string());
     let details: Vec<&str> =
-        [Some(&*machine), image.edition.as_deref(), image.version.as_deref()].into_iter().flatten().collect();
+        [machine.as_deref(), image.edition.as_deref(), image.version.as_deref()].into_iter().flatten().collect();
     say(
         "image",
         format!("{}: {} ({})", image.index, image.name.as_deref().unwrap_or("(no name)"), details.join(", ")),
     )?;
-    say("disk", format!("{}, MBR, signature {}", output::bytes(disk.bytes), disk.signature))?;
+    let id = if disk.scheme == "MBR" { "signature " } else { "" };
+    say("disk", format!("{}, {}, {id}{}", output::bytes(disk.bytes), disk.scheme, disk.id))?;
     for (number, partition) in (1..).zip(&disk.partitions) {
         let active = if partition.active { ", active" } else { "" };
         let label = if partition.label.is_empty() { String::new() } else { format!(", label {:?}", partition.label) };
-        say(
-            "partition",
-            format!(
-                "{number}: {} at {}, {}{active}{label}",
-                output::bytes(partition.bytes),
-                output::bytes(partition.start),
-                partition.kind
-            ),
-        )?;
+        let (start, bytes) = (output::bytes(partition.start), output::bytes(partition.bytes));
+        let what = words(partition.role, partition.file_system);
+        say("partition", format!("{number}: {bytes} at {start}, {what}{active}{label}"))?;
     }
     say(
         "volume",
@@ -129,10 +125,27 @@ fn print(report: &Report<'_>, env: &mut Env<'_>) -> Result<()> {
     for step in &report.summary.steps {
         say("edit", step.to_string())?;
     }
-    say("boot", format!("{} boot files and a BCD store; loader {}", boot.files, boot.loader))?;
+    if let Some(boot) = boot {
+        say("boot", format!("{} boot files and a BCD store; loader {}", boot.files, boot.loader))?;
+    }
     if report.built {
         say("output", format!("{}, {} in {:.2} s", file.path, output::bytes(file.file_bytes), report.seconds))
     } else {
         say("output", format!("{}, {}: not made (dry run)", file.path, output::bytes(file.file_bytes)))
     }
+}
+
+fn words(role: Role, file_system: FileSystem) -> String {
+    let file_system = match file_system {
+        FileSystem::Fat32 => "FAT32",
+        FileSystem::Ntfs => "NTFS",
+        FileSystem::None => return "Microsoft reserved".into(),
+    };
+    let role = match role {
+        Role::System => "system",
+        Role::Reserved => "reserved",
+        Role::Windows => return file_system.into(),
+        Role::Recovery => "recovery",
+    };
+    format!("{role}, {file_system}")
 }

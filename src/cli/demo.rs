@@ -9,7 +9,7 @@ use crate::base::{Disk, ReadAt};
 use crate::error::{Error, Result};
 use crate::format::wim::Wim;
 use crate::image::host::{self, OutputFile};
-use crate::image::{Format, Source, demo};
+use crate::image::{Source, demo};
 
 /// What the demo makes when nobody says otherwise.
 const DEFAULT_OUTPUT: &str = "nanovhd-demo.vhd";
@@ -34,11 +34,7 @@ pub(super) fn run(command: &Demo, json: bool, env: &mut Env<'_>) -> Result<()> {
         file.keep()?;
     }
     if built && !json {
-        let format = match recipe.format {
-            Format::Vhd | Format::VhdFixed => "vpc",
-            Format::Vhdx | Format::VhdxFixed => "vhdx",
-            Format::Raw => "raw",
-        };
+        let format = recipe.format.qemu_driver();
         output::line(
             env.stdout,
             format_args!("\nBoot it (the stand-in boot manager reports on screen and serial port, then halts):"),

@@ -18,6 +18,7 @@ pub mod edits;
 pub mod extract;
 pub mod host;
 pub mod host_files;
+pub mod layout;
 pub mod lookup;
 pub mod opened;
 mod recipe;
@@ -26,7 +27,8 @@ pub mod seed;
 pub mod source;
 pub mod verify;
 
-pub use build::{ImagePlan, Summary};
+pub use build::{ImagePlan, Summary, build_all};
 pub use control::Control;
+pub use layout::{Firmware, Layout};
 pub use recipe::{Format, Recipe};
 pub use source::{Choice, Input, Source};
