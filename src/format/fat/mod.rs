@@ -24,11 +24,13 @@
 //!
 //! Source: Microsoft's "FAT: General Overview of On-Disk Format" 1.03.
 
+mod boot_code;
 mod ondisk;
 mod read;
 
 #[cfg(test)]
 mod tests;
 
+pub use boot_code::make_bootable;
 pub use ondisk::is_fat;
 pub use read::{Contents, Volume};
