@@ -8,4 +8,5 @@ pub mod partitions;
 pub mod reg;
 pub mod vhd;
 pub mod vhdx;
+pub mod vmdk;
 pub mod wim;
