@@ -10,7 +10,7 @@ use zerocopy::IntoBytes;
 use super::ondisk::{COMPRESSED, COPIED, SECTOR, sectors_shift};
 use super::plan::{self, CLUSTER, CLUSTER_BITS, ENTRIES};
 use super::write::{big_endian, header};
-use crate::base::ordered::in_order;
+use crate::base::ordered::ordered;
 use crate::base::{ReadAt, bytes};
 use crate::error::{Error, Result};
 
@@ -23,29 +23,27 @@ const LEVEL: Compression = Compression::new(6);
 /// Writes `disk` to `out`, which is empty, and gives the length of the file.
 ///
 /// What [`ReadAt::next_data`] says to be absent is not read, and clusters of zeros are left out. `progress` is told how far in the disk
-/// the writing is, and may end it with an error. The bytes do not depend on the number of threads.
+/// the writing is, and how long the disk; its error ends it. The bytes do not depend on the number of threads.
 ///
 /// Fails as [`Layout::new`](super::Layout::new) does, and as reading and writing do.
-pub fn write_compressed<W: Write + Seek + Send>(
+pub fn write_compressed<W: Write + Seek>(
     disk: &dyn ReadAt,
     threads: NonZeroUsize,
     out: &mut W,
-    mut progress: impl FnMut(u64) -> Result<()> + Send,
+    progress: &mut dyn FnMut(u64, u64) -> Result<()>,
 ) -> Result<u64> {
     plan::check_len(disk.len())?;
     let mut packer = Packer::new(disk.len(), out);
     let mut pieces = Pieces { disk, next: 0, rest: 0..0 };
-    in_order(
-        threads,
-        || pieces.next(),
-        |piece| pack(disk, piece),
-        |(end, clusters)| {
-            for (number, cluster) in &clusters {
-                packer.add(*number, cluster)?;
-            }
-            progress(end)
-        },
-    )?;
+    let next = || pieces.next();
+    let worker = || {
+        let mut deflate = Compress::new(LEVEL, false);
+        move |piece| pack(disk, &mut deflate, piece)
+    };
+    ordered(threads, next, worker, |Piece { end, clusters }| {
+        clusters.iter().try_for_each(|(number, cluster)| packer.add(*number, cluster))?;
+        progress(end, disk.len())
+    })?;
     packer.finish()
 }
 
@@ -76,30 +74,38 @@ enum Packed {
     Deflated(Vec<u8>),
 }
 
-/// The clusters of a piece that are not all zeros, with their numbers, and where in the disk the piece ends.
-fn pack(disk: &dyn ReadAt, piece: Range<u64>) -> Result<(u64, Vec<(u64, Packed)>)> {
-    let end = (piece.end * CLUSTER).min(disk.len());
+/// What came of a piece.
+struct Piece {
+    /// Where in the disk it ends.
+    end: u64,
+    /// Its clusters that are not all zeros, with their numbers.
+    clusters: Vec<(u64, Packed)>,
+}
+
+fn pack(disk: &dyn ReadAt, deflate: &mut Compress, piece: Range<u64>) -> Result<Piece> {
+    let (start, end) = (piece.start * CLUSTER, (piece.end * CLUSTER).min(disk.len()));
     // The disk may end within its last cluster, which is filled up with zeros.
     let mut data = vec![0; ((piece.end - piece.start) * CLUSTER) as usize];
-    let start = piece.start * CLUSTER;
     disk.read_at(start, &mut data[..(end - start) as usize])?;
-    let mut deflate = Compress::new(LEVEL, false);
     let clusters = data.chunks(CLUSTER as usize).zip(piece).filter(|(cluster, _)| !bytes::is_zero(cluster));
-    let packed = clusters.map(|(cluster, number)| {
+    let clusters = clusters.map(|(cluster, number)| (number, Packed::new(cluster, deflate))).collect();
+    Ok(Piece { end, clusters })
+}
+
+impl Packed {
+    /// What would not become shorter by a sector is not worth the work of unpacking.
+    fn new(cluster: &[u8], deflate: &mut Compress) -> Self {
         deflate.reset();
-        // What would not become shorter by a sector is not worth the work of unpacking.
         let mut shorter = vec![0; (CLUSTER - SECTOR) as usize];
-        let packed = match deflate.compress(cluster, &mut shorter, FlushCompress::Finish) {
+        match deflate.compress(cluster, &mut shorter, FlushCompress::Finish) {
             Ok(Status::StreamEnd) => {
                 shorter.truncate(deflate.total_out() as usize);
                 shorter.shrink_to_fit();
-                Packed::Deflated(shorter)
+                Self::Deflated(shorter)
             }
-            _ => Packed::Plain(cluster.to_vec()),
-        };
-        (number, packed)
-    });
-    Ok((end, packed.collect()))
+            _ => Self::Plain(cluster.to_vec()),
+        }
+    }
 }
 
 /// Puts clusters into the file, in the order of the disk, with all that describes them.

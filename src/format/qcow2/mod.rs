@@ -36,7 +36,7 @@
 //!
 //! Disks of up to 64 TiB ([`MAX_DISK`]); L1 tables of up to 32 MiB, qemu's limit too, which are not kept in memory: entries are read as they are
 //! needed. A compressed cluster has at most twice a cluster's length in the file, and gives one cluster; the last few are kept, in
-//! 4 MiB or two clusters. A zstd frame may want a window of at most 8 MiB. Writing compressed takes a few MiB for each thread, and 2 bytes for each
+//! 4 MiB or two clusters. A zstd frame may want a window of at most 8 MiB. Writing compressed takes about 10 MiB for each thread, and 2 bytes for each
 //! cluster of the file.
 //!
 //! # What real files do

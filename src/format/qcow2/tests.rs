@@ -171,8 +171,8 @@ fn mixed() -> Vec<u8> {
 
 fn compressed(disk: &dyn ReadAt, threads: usize) -> Vec<u8> {
     let (mut out, mut last) = (Cursor::new(Vec::new()), 0);
-    let len = write_compressed(disk, NonZeroUsize::new(threads).unwrap(), &mut out, |at| {
-        assert!(at > last && at <= disk.len());
+    let len = write_compressed(disk, NonZeroUsize::new(threads).unwrap(), &mut out, &mut |at, all| {
+        assert!(at > last && at <= all && all == disk.len());
         last = at;
         Ok(())
     });
@@ -228,13 +228,13 @@ fn holes_are_not_read() {
 #[test]
 fn failures_of_both_sides_are_told() {
     let raw = vec![1; 1 << 20];
-    let stop = |_| Err(Error::new(Kind::Interrupted, "stop"));
-    let stopped = write_compressed(&raw, NonZeroUsize::MIN, &mut Cursor::new(Vec::new()), stop);
+    let mut stop = |_, _| Err(Error::new(Kind::Interrupted, "stop"));
+    let stopped = write_compressed(&raw, NonZeroUsize::MIN, &mut Cursor::new(Vec::new()), &mut stop);
     assert_eq!(stopped.unwrap_err().kind(), Kind::Interrupted);
     let mut small = [0; 1000];
-    let full = write_compressed(&raw, NonZeroUsize::MIN, &mut Cursor::new(&mut small[..]), |_| Ok(()));
+    let full = write_compressed(&raw, NonZeroUsize::MIN, &mut Cursor::new(&mut small[..]), &mut |_, _| Ok(()));
     assert_eq!(full.unwrap_err().kind(), Kind::Io);
-    let odd = write_compressed(&vec![1; 700], NonZeroUsize::MIN, &mut Cursor::new(Vec::new()), |_| Ok(()));
+    let odd = write_compressed(&vec![1; 700], NonZeroUsize::MIN, &mut Cursor::new(Vec::new()), &mut |_, _| Ok(()));
     assert_eq!(odd.unwrap_err().kind(), Kind::Invalid);
 }
 
