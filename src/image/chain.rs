@@ -11,6 +11,7 @@ use crate::format::qcow2::Qcow2;
 use crate::format::vdi::Vdi;
 use crate::format::vhd::Vhd;
 use crate::format::vhdx::Vhdx;
+use crate::format::vmdk::Vmdk;
 
 /// So many files a chain may have; a disk of more is slow beyond use, and Hyper-V's own chains are far shorter.
 const MAX_LAYERS: usize = 64;
@@ -24,6 +25,7 @@ enum Disk {
     Vhdx(Vhdx<File>),
     Vdi(Vdi<File>),
     Qcow2(Box<Qcow2<File>>),
+    Vmdk(Box<Vmdk<File>>),
 }
 
 impl Disk {
@@ -52,6 +54,9 @@ impl Disk {
         if Qcow2::is_qcow2(&file) {
             return Qcow2::open(file).map(|qcow2| Self::Qcow2(Box::new(qcow2)));
         }
+        if Vmdk::is_vmdk(&file) {
+            return Vmdk::open(file).map(|vmdk| Self::Vmdk(Box::new(vmdk)));
+        }
         Ok(Self::Raw(file))
     }
 
@@ -61,13 +66,14 @@ impl Disk {
             Self::Vhd(vhd) => Container::Vhd(vhd.variant()),
             Self::Vhdx(vhdx) => Container::Vhdx(vhdx.variant()),
             Self::Vdi(vdi) => Container::Vdi(vdi.variant()),
-            Self::Qcow2(_) => Container::Qcow2,
+            Self::Qcow2(qcow2) => Container::Qcow2 { snapshots: qcow2.internal_snapshots() },
+            Self::Vmdk(vmdk) => Container::Vmdk(vmdk.variant()),
         }
     }
 
     fn wanted(&self) -> Option<Wanted> {
         match self {
-            Self::Raw(_) | Self::Vdi(_) | Self::Qcow2(_) => None,
+            Self::Raw(_) | Self::Vdi(_) | Self::Qcow2(_) | Self::Vmdk(_) => None,
             Self::Vhd(vhd) => vhd.parent().map(Wanted::of_vhd),
             Self::Vhdx(vhdx) => vhdx.parent().map(Wanted::of_vhdx),
         }
@@ -79,13 +85,14 @@ impl Disk {
             Self::Vhd(vhd) => Some(vhd.footer().id),
             Self::Vhdx(vhdx) => Some(vhdx.disk_id()),
             Self::Vdi(vdi) => Some(vdi.id()),
+            Self::Vmdk(vmdk) => vmdk.descriptor().id,
         }
     }
 
     fn sector_size(&self) -> u32 {
         match self {
             Self::Vhdx(vhdx) => vhdx.sector_size(),
-            Self::Raw(_) | Self::Vhd(_) | Self::Vdi(_) | Self::Qcow2(_) => 512,
+            Self::Raw(_) | Self::Vhd(_) | Self::Vdi(_) | Self::Qcow2(_) | Self::Vmdk(_) => 512,
         }
     }
 
@@ -122,6 +129,7 @@ impl Disk {
             (Self::Vhdx(vhdx), None) => Arc::new(vhdx),
             (Self::Vdi(vdi), _) => Arc::new(vdi),
             (Self::Qcow2(qcow2), _) => Arc::new(*qcow2),
+            (Self::Vmdk(vmdk), _) => Arc::new(*vmdk),
         }
     }
 }
@@ -129,9 +137,9 @@ impl Disk {
 /// What a container is that others read, by its mark, and how qemu calls it.
 fn foreign(file: &File) -> Option<(&'static str, &'static str)> {
     const KNOWN: [(u64, &[u8], &str, &str); 3] = [
-        (0, b"KDMV", "VMDK", "vmdk"),
-        (0, b"COWD", "VMDK", "vmdk"),
-        (0, b"# Disk DescriptorFile", "VMDK", "vmdk"),
+        (0, b"QED\0", "QED", "qed"),
+        (0, b"WithoutFreeSpace", "Parallels", "parallels"),
+        (0, b"WithouFreSpacExt", "Parallels", "parallels"),
     ];
     KNOWN.iter().find(|(at, mark, ..)| is_marked(file, *at, mark)).map(|(_, _, name, driver)| (*name, *driver))
 }

@@ -14,6 +14,7 @@ use crate::format::qcow2::Qcow2;
 use crate::format::vdi::Vdi;
 use crate::format::vhd::Vhd;
 use crate::format::vhdx::Vhdx;
+use crate::format::vmdk::Vmdk;
 use crate::verify::image::{self, Looked};
 use crate::verify::{Finding, Findings, Level, Rule, container};
 
@@ -106,6 +107,8 @@ fn findings_of_output(output: &OutputFile<'_>) -> Result<Findings> {
         Arc::new(Vdi::open(file)?)
     } else if Qcow2::is_qcow2(&file) {
         Arc::new(Qcow2::open(file)?)
+    } else if Vmdk::is_vmdk(&file) {
+        Arc::new(Vmdk::open(file)?)
     } else {
         file
     };

@@ -221,7 +221,10 @@ fn what_is_not_read_is_refused_by_name() {
     let cases: [(&[&str], &str); 3] = [
         (&backing, "backing file"),
         (&["-o", &external, "3M"], "another file"),
-        (&["--object", "secret,id=key,data=words", "-o", "encrypt.format=luks,encrypt.key-secret=key", "3M"], "encrypted"),
+        (
+            &["--object", "secret,id=key,data=words", "-o", "encrypt.format=luks,encrypt.key-secret=key", "3M"],
+            "encrypted",
+        ),
     ];
     for (options, words) in cases {
         let (options, size): (Vec<&str>, Vec<&str>) = options.iter().partition(|option| **option != "3M");
