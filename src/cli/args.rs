@@ -10,6 +10,7 @@ use crate::format::wim::Compression;
 use crate::image::diff::{Aspect, Aspects};
 use crate::image::edits::CopyIn;
 use crate::image::{Firmware, Format};
+use crate::windows::boot::{Ems, Generation};
 
 /// Turns a Windows image file (WIM, ESD, SWM) into a disk that boots. Needs no Windows, no administrator rights and no mounts.
 #[derive(Debug, Parser)]
@@ -213,6 +214,15 @@ pub(super) struct DiskArgs {
     /// The size of the disk's sectors: 512, or 4096 in a VHDX or raw file.
     #[arg(long, value_name = "SIZE", default_value = "512", value_parser = sector_size)]
     pub(super) sector_size: u32,
+    /// Windows and its boot programs talk on a serial port too: COM1 with 115200 baud, or what is said.
+    #[arg(long, value_name = "PORT[,BAUD]", num_args = 0..=1, require_equals = true, default_missing_value = "1", value_parser = ems)]
+    pub(super) ems: Option<Ems>,
+    /// Let Windows take drivers with test signatures.
+    #[arg(long)]
+    pub(super) test_signing: bool,
+    /// Whose signature the boot manager for UEFI is to have, where the image carries several.
+    #[arg(long, value_name = "YEAR", default_value = "auto")]
+    pub(super) boot_manager: BootManagerArg,
     /// The volume's label, at most 32 characters.
     #[arg(long, value_name = "TEXT", default_value = "", value_parser = label)]
     pub(super) label: String,
@@ -514,6 +524,29 @@ impl From<FirmwareArg> for Firmware {
     }
 }
 
+/// [`Generation`] as typed.
+#[derive(Debug, Clone, Copy, ValueEnum)]
+pub(super) enum BootManagerArg {
+    /// As bcdboot takes it by itself.
+    Auto,
+    /// "Microsoft Windows Production PCA 2011", which all machines know that were not told to refuse it.
+    #[value(name = "2011")]
+    Ca2011,
+    /// "Windows UEFI CA 2023", which machines know that are from 2024 or were updated.
+    #[value(name = "2023")]
+    Ca2023,
+}
+
+impl From<BootManagerArg> for Generation {
+    fn from(generation: BootManagerArg) -> Self {
+        match generation {
+            BootManagerArg::Auto => Self::Auto,
+            BootManagerArg::Ca2011 => Self::Ca2011,
+            BootManagerArg::Ca2023 => Self::Ca2023,
+        }
+    }
+}
+
 /// [`Format`] as typed.
 #[derive(Debug, Clone, Copy, ValueEnum)]
 pub(super) enum FormatArg {
@@ -568,6 +601,16 @@ fn cluster_size(text: &str) -> Result<u32, String> {
     let bytes = size(text)?;
     let fits = bytes.is_power_of_two() && (512..=0x1_0000).contains(&bytes);
     if fits { Ok(bytes as u32) } else { Err(format!("{bytes} bytes; allowed: 512, 1K, 2K, 4K, 8K, 16K, 32K, 64K")) }
+}
+
+fn ems(text: &str) -> Result<Ems, String> {
+    let (port, baud) = text.split_once(',').unwrap_or((text, "115200"));
+    let port = port.trim_start_matches("COM").parse().ok().filter(|port| (1..=4).contains(port));
+    let port = port.ok_or_else(|| format!("'{text}'; allowed: 1 to 4, for COM1 to COM4"))?;
+    const BAUDS: [u32; 5] = [9600, 19_200, 38_400, 57_600, 115_200];
+    let baud = baud.parse().ok().filter(|baud| BAUDS.contains(baud));
+    let baud = baud.ok_or_else(|| format!("'{text}'; allowed baud rates: 9600, 19200, 38400, 57600, 115200"))?;
+    Ok(Ems { port, baud })
 }
 
 fn sector_size(text: &str) -> Result<u32, String> {

@@ -11,6 +11,7 @@ use crate::base::FileTime;
 use crate::error::{Context, Error, Result};
 use crate::image::layout::{FileSystem, Role};
 use crate::image::{Firmware, Format, ImagePlan, Input, Layout, Recipe, Source, Summary, Target, build_all, host};
+use crate::windows::boot;
 
 pub(super) fn run(command: &Build, json: bool, env: &mut Env<'_>) -> Result<()> {
     let mut recipes = recipes(&command.output, &command.disk, false, env)?;
@@ -105,6 +106,13 @@ fn recipe(
             sector_size: disk.sector_size,
         },
         target,
+        boot: boot::Settings {
+            ems: disk.ems,
+            boot_ems: disk.ems.is_some(),
+            test_signing: disk.test_signing,
+            ..boot::Settings::default()
+        },
+        generation: disk.boot_manager.into(),
         label: disk.label.clone(),
         cluster_size: disk.cluster_size,
         seed: disk.seed,
