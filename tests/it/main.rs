@@ -21,6 +21,7 @@ mod reg;
 mod spine;
 mod support;
 mod trouble;
+mod uefi;
 mod verify;
 mod verify_clean;
 mod vhd;
