@@ -204,12 +204,13 @@ fn partition_tables_are_what_gdisk_and_util_linux_read() {
 
 /// Writes what a disk for UEFI has around the demo's image: a table, an EFI system partition, the volume of Windows.
 fn build(path: &Path, sector: u64) {
-    const DISK: u64 = 640 * MIB;
+    let esp = if sector == 512 { 40 * MIB } else { 260 * MIB };
+    let len = esp + 96 * MIB;
     let threads = NonZeroUsize::new(2).unwrap();
     let wim = Wim::open(vec![Arc::new(demo::wim(threads).unwrap())]).unwrap();
     let source = Source::of_wim(&wim, "demo.wim", demo::IMAGE).unwrap();
     let mut windows = Windows::recognise(source.tree).unwrap();
-    let parts = partitions(DISK, if sector == 512 { 100 * MIB } else { 260 * MIB });
+    let parts = partitions(len, esp);
     let device = |part: &NewPartition| Device::GptPartition { disk: DISK_ID, partition: part.id };
     let chain = boot::Options {
         boot_device: device(&parts[0]),
@@ -220,8 +221,10 @@ fn build(path: &Path, sector: u64) {
     let (system, installed) = boot::install_uefi(&mut windows, &request).unwrap();
     assert!(installed.warnings.is_empty(), "{:?}", installed.warnings);
 
-    write_tables(path, DISK, sector, &parts);
-    let disk = FileDisk(File::options().write(true).open(path).unwrap(), DISK);
+    let disk = MemoryDisk::new(len as usize, 0);
+    for (at, bytes) in gpt::to_sectors(len, sector, DISK_ID, &parts).unwrap() {
+        disk.write_at(at, &bytes).unwrap();
+    }
     let range = parts[0].range.clone();
     let esp = fat::Image::new(&system, range.end - range.start, &options(sector, None)).unwrap();
     assert_eq!(esp.summary().kind, "FAT32");
@@ -236,19 +239,7 @@ fn build(path: &Path, sector: u64) {
     let tree = windows.into_tree();
     let plan = ntfs::Plan::new(&tree, range.end - range.start, &options).unwrap();
     plan.write(&tree, &Slice::of_disk(&disk, range).unwrap(), threads, &|_| {}).unwrap();
-}
-
-struct FileDisk(File, u64);
-
-impl Disk for FileDisk {
-    fn len(&self) -> u64 {
-        self.1
-    }
-
-    fn write_at(&self, at: u64, data: &[u8]) -> nanovhd::error::Result<()> {
-        use std::os::unix::fs::FileExt;
-        self.0.write_all_at(data, at).map_err(|error| nanovhd::error::Error::io("cannot write", error))
-    }
+    fs::write(path, disk.into_bytes()).unwrap();
 }
 
 #[track_caller]
@@ -278,7 +269,7 @@ fn firmware_finds_the_boot_manager() {
     for (name, other, words) in damaged {
         build(&path, 512);
         let mut disk = fs::read(&path).unwrap();
-        let esp = MIB as usize..101 * MIB as usize;
+        let esp = MIB as usize..41 * MIB as usize;
         let at = esp.start + disk[esp].windows(11).position(|bytes| bytes == name.as_bytes()).unwrap();
         disk[at..at + 11].copy_from_slice(other);
         fs::write(&path, disk).unwrap();

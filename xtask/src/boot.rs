@@ -17,7 +17,8 @@ struct Program {
     finish: fn(&mut [u8]) -> Result<()>,
 }
 
-const PROGRAMS: [Program; 4] = [
+const PROGRAMS: [Program; 5] = [
+    Program { name: "fat32", extension: "bin", finish: |code| expect_len(code, 1536..=1536) },
     Program { name: "mbr", extension: "bin", finish: |code| expect_len(code, 1..=440) },
     Program { name: "ntfs", extension: "bin", finish: |code| expect_len(code, 8192..=8192) },
     Program { name: "standin", extension: "bin", finish: seal },

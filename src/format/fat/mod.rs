@@ -24,6 +24,7 @@
 //!
 //! Source: Microsoft's "FAT: General Overview of On-Disk Format" 1.03.
 
+mod boot_code;
 mod contents;
 mod finish;
 mod ondisk;
@@ -35,6 +36,7 @@ mod tests;
 #[cfg(test)]
 mod write_tests;
 
+pub use boot_code::make_bootable;
 pub use ondisk::is_fat;
 pub use read::{Contents, Volume};
 pub use write::{Image, MAX_BYTES, MAX_FILES, MAX_LEN, Options, Summary};
