@@ -300,3 +300,31 @@ fn settings_are_in_the_store_and_in_the_template() {
     install_bios(&mut windows, &options()).unwrap();
     assert_eq!(windows.tree().read_file(TEMPLATE).unwrap().unwrap(), template(), "nothing is asked for");
 }
+
+#[test]
+fn both_firmwares_can_share_a_partition() {
+    let (loader, hive) = (executable(0x8664), system_hive(&[]));
+    let files = [
+        (HIVE, &hive[..]),
+        (TEMPLATE, &template()),
+        (r"\Windows\System32\boot\winload.exe", &loader),
+        (r"\Windows\System32\boot\winload.efi", &loader),
+        (r"\Windows\Boot\EFI\bootmgfw.efi", &loader),
+        (r"\Windows\Boot\PCAT\bootmgr", b"manager"),
+        (r"\Windows\Boot\Fonts\wgl4_boot.ttf", b"font"),
+    ];
+    let mut windows = Windows::recognise(tree_of(&files)).unwrap();
+    let (tree, installed) = install_both(&mut windows, &uefi(Generation::Auto)).unwrap();
+    assert_eq!(installed.files, 5);
+    assert_eq!(installed.warnings.len(), 1, "{:?}", installed.warnings);
+    for path in [
+        r"\bootmgr",
+        r"\Boot\BCD",
+        r"\Boot\Fonts\wgl4_boot.ttf",
+        r"\EFI\Boot\bootx64.efi",
+        r"\EFI\Microsoft\Boot\BCD",
+        r"\EFI\Microsoft\Boot\Fonts\wgl4_boot.ttf",
+    ] {
+        assert!(tree.find(path).is_some(), "{path}");
+    }
+}
