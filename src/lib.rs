@@ -15,7 +15,7 @@
 //!                wim              sources that fill a Tree, and back
 //!                hive bcd reg     documents: bytes <-> value (bcd lies on hive, the only sideways step)
 //!                ntfs             Tree -> Plan -> Disk, and back
-//!                fat              a Tree out of an EFI system partition
+//!                fat              a Tree into an EFI system partition, and out of one
 //!                partitions vhd vhdx   what is around volumes; they know no Tree
 //! 1  codec     xpress, lzx, lzms, lznt1: bytes -> bytes, no container, no I/O
 //!    tree      names, metadata, where the bytes are; knows no on-disk format

@@ -23,6 +23,7 @@ mod reg;
 mod spine;
 mod support;
 mod trouble;
+mod uefi;
 mod vdi;
 mod verify;
 mod verify_clean;

@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use super::*;
-use crate::base::{FileTime, MemoryDisk, ReadAt};
+use crate::base::{FileTime, MemoryDisk};
 use crate::error::{Kind, Result};
 use crate::tree::{Content, Link, Node, NodeId, Times, Tree, attributes};
 
