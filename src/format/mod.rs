@@ -3,9 +3,11 @@
 pub mod bcd;
 pub mod fat;
 pub mod hive;
+pub mod iso9660;
 pub mod ntfs;
 pub mod partitions;
 pub mod reg;
+pub mod udf;
 pub mod vhd;
 pub mod vhdx;
 pub mod wim;
