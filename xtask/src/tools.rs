@@ -38,6 +38,9 @@ const TOOLS: &[(&str, &str)] = &[
     ("mmd", "mtools"),
     ("kill", "procps"),
     ("umount", "mount"),
+    ("genisoimage", "genisoimage"),
+    ("xorriso", "xorriso"),
+    ("mkudffs", "udftools"),
     ("xz", "xz-utils"),
     ("bzip2", "bzip2"),
     ("time", "time"), // for `cargo xtask bench`

@@ -3,7 +3,7 @@
 //! | | read | written |
 //! |---|---|---|
 //! | revisions | 1.02 (Microsoft's media, `genisoimage -udf`) to 2.01 (`mkudffs`); what later ones add is refused by name | no |
-//! | blocks | 512 to 4096 bytes | no |
+//! | blocks | 512 bytes to 32 KiB | no |
 //! | partitions | one or several of type 1 on one volume; virtual, sparable and metadata ones are refused by name | no |
 //! | files | file entries and extended ones, of strategy 4; short, long and embedded allocation descriptors, and their extensions; hard links | no |
 //! | unrecorded extents | read as zeros | no |

@@ -108,7 +108,7 @@ impl Volume {
 
 /// The size of blocks, and the anchor, which tells it by where it lies.
 fn anchor(medium: &dyn ReadAt) -> Result<(u32, Anchor)> {
-    const BLOCKS: [u32; 4] = [2048, 512, 4096, 1024];
+    const BLOCKS: [u32; 7] = [2048, 512, 4096, 1024, 8192, 16384, 32768];
     let mut first = None;
     for block in BLOCKS {
         let blocks = medium.len() / u64::from(block);
