@@ -10,4 +10,5 @@ pub mod reg;
 pub mod udf;
 pub mod vhd;
 pub mod vhdx;
+pub mod vmdk;
 pub mod wim;

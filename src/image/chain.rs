@@ -9,6 +9,7 @@ use crate::base::{Name, ReadAt};
 use crate::error::{Context, Error, Result};
 use crate::format::vhd::Vhd;
 use crate::format::vhdx::Vhdx;
+use crate::format::vmdk::Vmdk;
 
 /// So many files a chain may have; a disk of more is slow beyond use, and Hyper-V's own chains are far shorter.
 const MAX_LAYERS: usize = 64;
@@ -20,6 +21,7 @@ enum Disk {
     Raw(File),
     Vhd(Vhd<File>),
     Vhdx(Vhdx<File>),
+    Vmdk(Box<Vmdk<File>>),
 }
 
 impl Disk {
@@ -42,6 +44,9 @@ impl Disk {
         if Vhd::is_vhd(&file) {
             return Vhd::open(file).map(Self::Vhd);
         }
+        if Vmdk::is_vmdk(&file) {
+            return Vmdk::open(file).map(|vmdk| Self::Vmdk(Box::new(vmdk)));
+        }
         Ok(Self::Raw(file))
     }
 
@@ -50,12 +55,13 @@ impl Disk {
             Self::Raw(_) => Container::Raw,
             Self::Vhd(vhd) => Container::Vhd(vhd.variant()),
             Self::Vhdx(vhdx) => Container::Vhdx(vhdx.variant()),
+            Self::Vmdk(vmdk) => Container::Vmdk(vmdk.variant()),
         }
     }
 
     fn wanted(&self) -> Option<Wanted> {
         match self {
-            Self::Raw(_) => None,
+            Self::Raw(_) | Self::Vmdk(_) => None,
             Self::Vhd(vhd) => vhd.parent().map(Wanted::of_vhd),
             Self::Vhdx(vhdx) => vhdx.parent().map(Wanted::of_vhdx),
         }
@@ -66,13 +72,14 @@ impl Disk {
             Self::Raw(_) => None,
             Self::Vhd(vhd) => Some(vhd.footer().id),
             Self::Vhdx(vhdx) => Some(vhdx.disk_id()),
+            Self::Vmdk(vmdk) => vmdk.descriptor().id,
         }
     }
 
     fn sector_size(&self) -> u32 {
         match self {
             Self::Vhdx(vhdx) => vhdx.sector_size(),
-            Self::Raw(_) | Self::Vhd(_) => 512,
+            Self::Raw(_) | Self::Vhd(_) | Self::Vmdk(_) => 512,
         }
     }
 
@@ -107,16 +114,14 @@ impl Disk {
             (Self::Vhd(vhd), None) => Arc::new(vhd),
             (Self::Vhdx(vhdx), Some(below)) => Arc::new(vhdx.on(below)),
             (Self::Vhdx(vhdx), None) => Arc::new(vhdx),
+            (Self::Vmdk(vmdk), _) => Arc::new(*vmdk),
         }
     }
 }
 
 /// What a container is that others read, by its mark, and how qemu calls it.
 fn foreign(file: &File) -> Option<(&'static str, &'static str)> {
-    const KNOWN: [(u64, &[u8], &str, &str); 5] = [
-        (0, b"KDMV", "VMDK", "vmdk"),
-        (0, b"COWD", "VMDK", "vmdk"),
-        (0, b"# Disk DescriptorFile", "VMDK", "vmdk"),
+    const KNOWN: [(u64, &[u8], &str, &str); 2] = [
         (0x40, &[0x7F, 0x10, 0xDA, 0xBE], "VDI", "vdi"),
         (0, b"QFI\xFB", "qcow2", "qcow2"),
     ];

@@ -41,6 +41,7 @@ use crate::format::ntfs;
 use crate::format::ntfs::read::{Facts, Volume};
 use crate::format::vhd::{self, Vhd};
 use crate::format::vhdx::{self, Vhdx};
+use crate::format::vmdk::{self, Vmdk};
 use crate::tree::Tree;
 
 /// In pieces of this length it is decided what of a disk is worth keeping.
@@ -210,6 +211,7 @@ impl EditPlan {
         let around: u64 = self.kept.iter().map(|range| range.end - range.start).sum();
         control.expect(around.saturating_add(self.summary.volume.data_bytes));
         let output = OutputFile::create(&self.target, self.file.len(), self.force, control)?;
+        let is_packed = self.file.is_packed();
         if self.in_place {
             output.take_permissions(&self.target)?;
         }
@@ -222,6 +224,13 @@ impl EditPlan {
         drop((self.tree, self.volume)); // the check reads a tree of its own from what was written
         if self.verify {
             verify::changed(&output, &self.opened.disk).context(|| self.target.display())?;
+        }
+        let output = self.file.pack(output, threads, control)?;
+        if self.in_place {
+            output.take_permissions(&self.target)?;
+        }
+        if self.verify && is_packed {
+            verify::packed(&output).context(|| self.target.display())?;
         }
         if InputFile::open(&self.image)?.stamp()? != self.stamp {
             let what = "the image changed while it was being read: a machine may be using it";
@@ -293,6 +302,16 @@ fn identity(opened: &Opened, request: &Request) -> Result<Identity> {
             let fixed = matches!(variant, vhdx::Variant::Fixed { .. });
             Ok(Identity::Vhdx { fixed, sector: vhdx.sector_size(), params })
         }
+        Container::Vmdk(variant) => {
+            let opened = Vmdk::open(file()?)?;
+            let descriptor = opened.descriptor();
+            // VMware and qemu give no such id. What they do give is the content's, and it is to be another now.
+            let cid = descriptor.cid.unwrap_or_default().to_le_bytes();
+            let id = descriptor.id.unwrap_or_else(|| Seed::from_parts([&b"edit"[..], &cid]).guid("VMDK"));
+            let adapter = descriptor.adapter.as_deref().and_then(vmdk::Adapter::named);
+            let stream = variant == vmdk::Variant::StreamOptimized;
+            Ok(Identity::Vmdk { stream, id, adapter: adapter.unwrap_or(vmdk::Adapter::LsiLogic) })
+        }
     }
 }
 
@@ -314,6 +333,7 @@ fn check_extension(request: &Request, identity: &Identity) -> Result<()> {
     let fits = match extension.as_str() {
         "vhd" => matches!(identity, Identity::Vhd { .. }),
         "vhdx" => matches!(identity, Identity::Vhdx { .. }),
+        "vmdk" => matches!(identity, Identity::Vmdk { .. }),
         "img" | "raw" => matches!(identity, Identity::Raw),
         _ => true,
     };

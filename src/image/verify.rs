@@ -12,6 +12,7 @@ use crate::error::{Context, Error, Kind, Result};
 use crate::format::partitions::Table;
 use crate::format::vhd::Vhd;
 use crate::format::vhdx::Vhdx;
+use crate::format::vmdk::Vmdk;
 use crate::verify::image::{self, Looked};
 use crate::verify::{Finding, Findings, Level, Rule, container};
 
@@ -100,6 +101,8 @@ fn findings_of_output(output: &OutputFile<'_>) -> Result<Findings> {
         Arc::new(Vhdx::open(file)?)
     } else if Vhd::is_vhd(&file) {
         Arc::new(Vhd::open(file)?)
+    } else if Vmdk::is_vmdk(&file) {
+        Arc::new(Vmdk::open(file)?)
     } else {
         file
     };

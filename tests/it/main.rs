@@ -3,6 +3,7 @@
 
 mod bcd;
 mod boot;
+mod boot_fat;
 mod capture;
 mod convert;
 mod corruptions;
