@@ -43,13 +43,19 @@ pub(super) enum Command {
 
 /// Apply an image to a new disk and make it bootable.
 #[derive(Debug, clap::Args)]
+#[command(group = clap::ArgGroup::new("source").required(true).multiple(true).args(["wim", "media"]))]
 pub(super) struct Build {
     /// The image file: WIM, ESD, or one part of a split WIM (the others are looked for beside it; 'install*.swm' works too); or a
-    /// disk, whose Windows volume is taken.
+    /// disk, whose Windows volume is taken; or a folder (or ISO) without image files, whose files become the volume. With --media,
+    /// the path of an image file on it: sources\install.wim.
     #[arg(long, value_name = "FILE")]
-    pub(super) wim: PathBuf,
+    pub(super) wim: Option<PathBuf>,
+    /// The installation medium: an ISO, or a folder with its files. Of it NanoServer\NanoServer.wim is taken, or else
+    /// sources\install.wim, .esd or .swm.
+    #[arg(long, value_name = "ISO|FOLDER")]
+    pub(super) media: Option<PathBuf>,
     /// Further parts of a split WIM that lie elsewhere, as a pattern.
-    #[arg(long, value_name = "PATTERN")]
+    #[arg(long, value_name = "PATTERN", conflicts_with = "media")]
     pub(super) parts: Option<String>,
     /// The image in it: an index, or a name or edition, or a part of one that only one image has.
     #[arg(long, value_name = "INDEX|NAME", default_value = "1")]
@@ -295,8 +301,9 @@ pub(super) struct Convert {
 /// What is looked into.
 #[derive(Debug, clap::Args)]
 pub(super) struct SourceArgs {
-    /// What to look into: a WIM, ESD or one part of a split WIM, a VHD or VHDX, the bare sectors of a disk, or an NTFS volume.
-    /// What it is follows from what it holds, not from its name.
+    /// What to look into: a WIM, ESD or one part of a split WIM, a VHD or VHDX, the bare sectors of a disk, or an NTFS volume; an ISO
+    /// or a folder, and with --image the image file on it that a build would take. What it is follows from what it holds, not from
+    /// its name.
     #[arg(value_name = "SOURCE")]
     pub(super) file: PathBuf,
     /// Further parts of a split WIM that lie elsewhere, as a pattern.
@@ -310,7 +317,8 @@ pub(super) struct SourceArgs {
     pub(super) partition: Option<u32>,
 }
 
-/// Show what a WIM, ESD or SWM holds, or what a disk is: its container, partitions, volumes, and the Windows on it.
+/// Show what a WIM, ESD or SWM holds, or what a disk is: its container, partitions, volumes, and the Windows on it; or which images
+/// and packages an installation medium has.
 #[derive(Debug, clap::Args)]
 pub(super) struct Info {
     #[command(flatten)]

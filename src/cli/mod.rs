@@ -14,6 +14,7 @@ mod exit;
 mod extract;
 mod info;
 mod ls;
+mod media;
 mod output;
 mod progress;
 mod reg;

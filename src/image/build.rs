@@ -94,6 +94,8 @@ pub struct Summary {
 /// See [`Summary::image`].
 #[derive(Debug, Clone, Serialize)]
 pub struct ImageSummary {
+    /// The source: a file, and on a medium the file on it.
+    pub source: String,
     /// Its index in the source.
     pub index: usize,
     /// Its name.
@@ -222,6 +224,7 @@ impl<'r> ImagePlan<'r> {
         let file = DiskFile::new(identity, division.disk_bytes, &used)?;
         let summary = Summary {
             image: ImageSummary {
+                source: name.clone(),
                 index: info.index,
                 name: info.name.clone(),
                 edition: info.edition.clone(),

@@ -15,6 +15,7 @@ mod flips;
 mod hive;
 mod look;
 mod lzms;
+mod media;
 mod ntfs;
 mod ntfs_read;
 mod ntfs_tools;

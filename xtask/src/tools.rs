@@ -44,6 +44,9 @@ const TOOLS: &[(&str, &str)] = &[
     ("/usr/share/OVMF/OVMF_CODE_4M.fd", "ovmf"),
     ("kill", "procps"),
     ("umount", "mount"),
+    ("genisoimage", "genisoimage"),
+    ("xorriso", "xorriso"),
+    ("mkudffs", "udftools"),
     ("xz", "xz-utils"),
     ("bzip2", "bzip2"),
     ("time", "time"), // for `cargo xtask bench`

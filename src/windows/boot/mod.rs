@@ -26,7 +26,7 @@ mod uefi;
 pub use bios::{install_bios, install_bios_to};
 pub use both::install_both;
 pub use settings::{Ems, Settings};
-pub use uefi::{Authority, Generation, UefiOptions, fallback_path, install_both, install_uefi};
+pub use uefi::{Authority, Generation, UefiOptions, fallback_path, install_uefi};
 
 use serde::Serialize;
 use uuid::Uuid;

@@ -137,22 +137,6 @@ pub fn install_uefi(windows: &mut Windows, options: &UefiOptions) -> Result<(Tre
     Ok((made, installed))
 }
 
-/// Makes the files of a partition from which either firmware boots the image, as Windows To Go has it: two boot managers, and a store
-/// for each.
-pub fn install_both(windows: &mut Windows, options: &UefiOptions) -> Result<(Tree, Installed)> {
-    let (bios, also) = super::install_bios_to(windows, &options.chain)?;
-    let (mut made, mut installed) = install_uefi(windows, options)?;
-    let root = made.root();
-    copy_directory(&bios, bios.root(), &mut made, root, &[])?;
-    installed.files += also.files;
-    for warning in also.warnings {
-        if !installed.warnings.contains(&warning) {
-            installed.warnings.push(warning);
-        }
-    }
-    Ok((made, installed))
-}
-
 fn child(tree: &mut Tree, parent: NodeId, name: &str, folder: impl Fn() -> Node) -> Result<NodeId> {
     ensure_child(tree, parent, name.into(), folder())
 }
