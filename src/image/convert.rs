@@ -80,11 +80,13 @@ impl<'r> Conversion<'r> {
         let disk_len = new_len(&opened, request.format, &mut warnings)?;
         let seed = seed_of(&opened, request.format)?;
         let created = request.created.map_or_else(|| created(&opened), Ok)?;
-        let identity = Identity::derived(request.format, &seed, created, opened.sector_size);
+        let identity = Identity::derived(request.format, &seed, created, opened.sector_size)?;
         let used = match request.format {
             Format::Vhd => used_blocks(&opened.disk, vhd::BLOCK, control)?,
             Format::Vhdx => used_blocks(&opened.disk, vhdx::BLOCK, control)?,
-            Format::VhdFixed | Format::VhdxFixed | Format::Raw => Vec::new(),
+            Format::Vmdk | Format::Vdi | Format::Qcow2 => used_blocks(&opened.disk, CHUNK as u64, control)?,
+            Format::VhdFixed | Format::VhdxFixed | Format::VdiFixed | Format::Raw => Vec::new(),
+            Format::VmdkStream | Format::Qcow2Compressed => Vec::new(),
         };
         let file = DiskFile::new(identity, disk_len, &used)?;
         let summary = Summary {
@@ -167,14 +169,7 @@ fn seed_of(opened: &Opened, format: Format) -> Result<Seed> {
         opened.disk.read_at(0, &mut start).context(|| opened.path.display())?;
     }
     let id = opened.id.map_or(start, |id| id.as_bytes().to_vec());
-    let name: &[u8] = match format {
-        Format::Vhd => b"vhd",
-        Format::VhdFixed => b"vhd-fixed",
-        Format::Vhdx => b"vhdx",
-        Format::VhdxFixed => b"vhdx-fixed",
-        Format::Raw => b"raw",
-    };
-    Ok(Seed::from_parts([&b"converted"[..], &id, &opened.disk.len().to_le_bytes(), name]))
+    Ok(Seed::from_parts([&b"converted"[..], &id, &opened.disk.len().to_le_bytes(), format.name().as_bytes()]))
 }
 
 /// When the disk was made: a VHD says it, the others do not.

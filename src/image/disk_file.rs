@@ -1,12 +1,13 @@
 //! A disk's file that is to be: its container, laid out.
 
+use std::num::NonZeroUsize;
 use std::ops::Range;
 
-use super::Format;
 use super::host::OutputFile;
 use super::seed::Seed;
+use super::{Control, Format};
 use crate::base::{Disk, FileTime};
-use crate::error::Result;
+use crate::error::{Error, Result};
 use crate::format::{vhd, vhdx};
 
 /// Which container, and the identity that a disk has in it.
@@ -19,30 +20,38 @@ pub(super) enum Identity {
 
 impl Identity {
     /// A fresh identity in a container, all ids from a seed; a VHDX has logical sectors of `sector` bytes.
-    pub(super) fn derived(format: Format, seed: &Seed, created: FileTime, sector: u32) -> Self {
+    pub(super) fn derived(format: Format, seed: &Seed, created: FileTime, sector: u32) -> Result<Self> {
         let vhd = || vhd::Params { created, id: seed.guid("VHD") };
         let vhdx = || vhdx::Params {
             file_write: seed.guid("VHDX file"),
             data_write: seed.guid("VHDX data"),
             disk_id: seed.guid("VHDX disk"),
         };
-        match format {
+        Ok(match format {
             Format::Raw => Self::Raw,
             Format::Vhd | Format::VhdFixed => Self::Vhd { fixed: format == Format::VhdFixed, params: vhd() },
             Format::Vhdx | Format::VhdxFixed => {
                 Self::Vhdx { fixed: format == Format::VhdxFixed, sector, params: vhdx() }
             }
-        }
+            Format::Vmdk
+            | Format::VmdkStream
+            | Format::Vdi
+            | Format::VdiFixed
+            | Format::Qcow2
+            | Format::Qcow2Compressed => {
+                return Err(Error::unsupported(format_args!("writing {}", format.name())));
+            }
+        })
     }
 
-    /// The container's name, as `--format` has it.
-    pub(super) fn name(&self) -> &'static str {
+    /// The container.
+    pub(super) fn format(&self) -> Format {
         match self {
-            Self::Raw => "raw",
-            Self::Vhd { fixed: false, .. } => "vhd",
-            Self::Vhd { fixed: true, .. } => "vhd-fixed",
-            Self::Vhdx { fixed: false, .. } => "vhdx",
-            Self::Vhdx { fixed: true, .. } => "vhdx-fixed",
+            Self::Raw => Format::Raw,
+            Self::Vhd { fixed: false, .. } => Format::Vhd,
+            Self::Vhd { fixed: true, .. } => Format::VhdFixed,
+            Self::Vhdx { fixed: false, .. } => Format::Vhdx,
+            Self::Vhdx { fixed: true, .. } => Format::VhdxFixed,
         }
     }
 }
@@ -79,20 +88,59 @@ impl DiskFile {
         }
     }
 
+    /// Begins to write into a file that is as long as [`len`](Self::len).
+    pub(super) fn open<'o, 'c>(&self, output: &'o OutputFile<'c>) -> Result<OpenDisk<'o, 'c>> {
+        Ok(match self {
+            Self::Raw(_) => OpenDisk::Raw(output),
+            Self::Vhd(layout, params) => OpenDisk::Vhd(vhd::Writer::new(layout.clone(), *params, output)?),
+            Self::Vhdx(layout, params) => OpenDisk::Vhdx(Box::new(vhdx::Writer::new(layout.clone(), *params, output)?)),
+        })
+    }
+
     /// Writes the disk through `fill`, and what the container needs around it.
     pub(super) fn write(&self, output: &OutputFile<'_>, fill: impl FnOnce(&dyn Disk) -> Result<()>) -> Result<()> {
+        let disk = self.open(output)?;
+        fill(disk.disk())?;
+        disk.finish()
+    }
+
+    /// Makes the container of a finished disk, from its start to its end, where it is one that can be made in no other way: then
+    /// what was written so far is the disk's sectors only.
+    pub(super) fn pack<'c>(
+        &self,
+        written: OutputFile<'c>,
+        _threads: NonZeroUsize,
+        _control: &'c Control,
+    ) -> Result<OutputFile<'c>> {
         match self {
-            Self::Raw(_) => fill(output),
-            Self::Vhd(layout, params) => {
-                let writer = vhd::Writer::new(layout.clone(), *params, output)?;
-                fill(&writer)?;
-                writer.finish().map(drop)
-            }
-            Self::Vhdx(layout, params) => {
-                let writer = vhdx::Writer::new(layout.clone(), *params, output)?;
-                fill(&writer)?;
-                writer.finish().map(drop)
-            }
+            Self::Raw(_) | Self::Vhd(..) | Self::Vhdx(..) => Ok(written),
+        }
+    }
+}
+
+/// A disk that is being written.
+pub(super) enum OpenDisk<'o, 'c> {
+    Raw(&'o OutputFile<'c>),
+    Vhd(vhd::Writer<&'o OutputFile<'c>>),
+    Vhdx(Box<vhdx::Writer<&'o OutputFile<'c>>>),
+}
+
+impl OpenDisk<'_, '_> {
+    /// The sectors.
+    pub(super) fn disk(&self) -> &dyn Disk {
+        match self {
+            Self::Raw(file) => *file,
+            Self::Vhd(writer) => writer,
+            Self::Vhdx(writer) => &**writer,
+        }
+    }
+
+    /// Writes what the container needs around them.
+    pub(super) fn finish(self) -> Result<()> {
+        match self {
+            Self::Raw(_) => Ok(()),
+            Self::Vhd(writer) => writer.finish().map(drop),
+            Self::Vhdx(writer) => writer.finish().map(drop),
         }
     }
 }

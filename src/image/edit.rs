@@ -173,7 +173,7 @@ impl EditPlan {
             image: image.display().to_string(),
             output: target.display().to_string(),
             in_place,
-            format: identity.name(),
+            format: identity.format().name(),
             file_bytes: file.len(),
             partition: partition.number,
             steps,
@@ -322,7 +322,7 @@ fn check_extension(request: &Request, identity: &Identity) -> Result<()> {
     }
     Err(Error::invalid("an edit keeps the image's container, and the output's name promises another")
         .found(format_args!("'{extension}'"))
-        .allowed(identity.name())
+        .allowed(identity.format().name())
         .hint("give the output the image's extension; `nanovhd convert` changes the container")
         .context(output.display()))
 }

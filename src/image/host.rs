@@ -258,6 +258,15 @@ impl<'c> OutputStream<'c> {
         OutputFile::create(target, 0, force, control).map(Self)
     }
 
+    /// The file, now that all has been written.
+    pub fn finish(mut self) -> Result<OutputFile<'c>> {
+        let failed = |e| Error::io("the output cannot be written", e);
+        let end =
+            io::Seek::seek(&mut self, io::SeekFrom::End(0)).map_err(failed).context(|| self.0.target.display())?;
+        self.0.len = end;
+        Ok(self.0)
+    }
+
     /// Gives the file its own name, now that it is complete.
     pub fn keep(self) -> Result<()> {
         self.0.keep()
