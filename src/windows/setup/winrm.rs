@@ -54,6 +54,8 @@ pub struct WinRm {
     pub basic: bool,
     /// The certificate to answer HTTPS with.
     pub https: Option<SelfSigned>,
+    /// Whether its key follows from a number that others may know.
+    pub guessable: bool,
 }
 
 /// Writes all that can be written offline. Gives what is left for the first start.
@@ -74,7 +76,7 @@ pub(super) fn write(wanted: &WinRm, hives: &Hives, changes: &mut Changes, report
     let mut ports = vec![HTTP];
     if let Some(certificate) = &wanted.https {
         ports.push(HTTPS);
-        https(certificate, hives, changes, report);
+        https(certificate, wanted.guessable, hives, changes, report);
     }
     let mut steps = open_firewall(&ports, hives, changes, report);
     if let Some(certificate) = &wanted.https {
@@ -119,7 +121,7 @@ fn allow_url(hives: &Hives, changes: &mut Changes, scheme: &str, port: u16, serv
     }
 }
 
-fn https(certificate: &SelfSigned, hives: &Hives, changes: &mut Changes, report: &mut Report) {
+fn https(certificate: &SelfSigned, guessable: bool, hives: &Hives, changes: &mut Changes, report: &mut Report) {
     let thumbprint = certificate.thumbprint();
     let shown = hexadecimal(&thumbprint);
     listener(changes, "HTTPS", HTTPS);
@@ -141,6 +143,11 @@ fn https(certificate: &SelfSigned, hives: &Hives, changes: &mut Changes, report:
         ] {
             changes.system(&key, name, Value::dword(0));
         }
+    }
+    if guessable {
+        report
+            .warnings
+            .push("the certificate's key follows from the chosen seed: who knows that can work out the key".into());
     }
     report.done.push(format!("WinRM listens for HTTPS on port {HTTPS}; certificate (SHA-1) {shown}"));
 }

@@ -243,8 +243,10 @@ impl Unattend {
                 .with("language", "neutral")
                 .with("versionScope", "nonSxS")
         };
-        let is_ours =
-            |element: &Element| is_shell_setup(element) && element.attribute("processorArchitecture") == Some(&machine);
+        let is_ours = |element: &Element| {
+            is_shell_setup(element)
+                && element.attribute("processorArchitecture").is_some_and(|other| other.eq_ignore_ascii_case(&machine))
+        };
         self.root.0.with_child(
             |element| element.is("settings") && element.attribute("pass") == Some(pass),
             || Element::new("settings").with("pass", pass),

@@ -90,11 +90,6 @@ impl Element {
         })
     }
 
-    /// The element at a path of names below this one.
-    pub(super) fn find(&self, path: &[&str]) -> Option<&Element> {
-        path.iter().try_fold(self, |at, name| at.elements().find(|child| child.is(name)))
-    }
-
     /// Does something to the first child of which something holds; to a new one if there is none.
     pub(super) fn with_child(
         &mut self,
