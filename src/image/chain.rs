@@ -121,10 +121,8 @@ impl Disk {
 
 /// What a container is that others read, by its mark, and how qemu calls it.
 fn foreign(file: &File) -> Option<(&'static str, &'static str)> {
-    const KNOWN: [(u64, &[u8], &str, &str); 2] = [
-        (0x40, &[0x7F, 0x10, 0xDA, 0xBE], "VDI", "vdi"),
-        (0, b"QFI\xFB", "qcow2", "qcow2"),
-    ];
+    const KNOWN: [(u64, &[u8], &str, &str); 2] =
+        [(0x40, &[0x7F, 0x10, 0xDA, 0xBE], "VDI", "vdi"), (0, b"QFI\xFB", "qcow2", "qcow2")];
     KNOWN.iter().find(|(at, mark, ..)| is_marked(file, *at, mark)).map(|(_, _, name, driver)| (*name, *driver))
 }
 
