@@ -9,7 +9,7 @@ use crate::format::partitions::{
     self, Kind, Partition, Scheme, TYPE_BASIC_DATA, TYPE_EFI_SYSTEM, TYPE_EFI_SYSTEM_MBR, TYPE_MICROSOFT_RESERVED,
     TYPE_PROTECTIVE, TYPE_RECOVERY, TYPES_EXTENDED, Table,
 };
-use crate::format::{fat, ntfs, vhd, vhdx, vmdk};
+use crate::format::{fat, ntfs, vdi, vhd, vhdx, vmdk};
 use crate::image::boot_store::STORES;
 use crate::image::opened::{self, Container, Opened};
 use crate::tree::Tree;
@@ -291,6 +291,9 @@ fn container(container: Container) -> &'static str {
         Container::Vhdx(vhdx::Variant::Differencing { .. }) => "VHDX, differencing",
         Container::Vmdk(vmdk::Variant::Sparse) => "VMDK, sparse",
         Container::Vmdk(vmdk::Variant::StreamOptimized) => "VMDK, stream-optimized",
+        Container::Vdi(vdi::Variant::Fixed) => "VDI, fixed",
+        Container::Vdi(vdi::Variant::Dynamic) => "VDI, dynamic",
+        Container::Qcow2 => "qcow2",
     }
 }
 

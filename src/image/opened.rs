@@ -10,7 +10,7 @@ use crate::base::{ReadAt, Slice};
 use crate::error::{Context, Error, Kind, Result};
 use crate::format::ntfs::read::Volume;
 use crate::format::partitions::{self, Partition, Table};
-use crate::format::{vhd, vhdx, vmdk};
+use crate::format::{vdi, vhd, vhdx, vmdk};
 
 /// What kind of file a disk is kept in.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -23,6 +23,10 @@ pub enum Container {
     Vhdx(vhdx::Variant),
     /// A VMDK.
     Vmdk(vmdk::Variant),
+    /// A VDI.
+    Vdi(vdi::Variant),
+    /// A qcow2.
+    Qcow2,
 }
 
 /// One file of a chain of differencing disks.
