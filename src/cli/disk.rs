@@ -289,11 +289,12 @@ fn container(container: Container) -> &'static str {
         Container::Vhdx(vhdx::Variant::Fixed { .. }) => "VHDX, fixed",
         Container::Vhdx(vhdx::Variant::Dynamic { .. }) => "VHDX, dynamic",
         Container::Vhdx(vhdx::Variant::Differencing { .. }) => "VHDX, differencing",
-        Container::Vmdk(vmdk::Variant::Sparse) => "VMDK, sparse",
-        Container::Vmdk(vmdk::Variant::StreamOptimized) => "VMDK, stream-optimized",
         Container::Vdi(vdi::Variant::Fixed) => "VDI, fixed",
         Container::Vdi(vdi::Variant::Dynamic) => "VDI, dynamic",
-        Container::Qcow2 => "qcow2",
+        Container::Qcow2 { snapshots: 0 } => "qcow2",
+        Container::Qcow2 { .. } => "qcow2 with internal snapshots",
+        Container::Vmdk(vmdk::Variant::Sparse) => "VMDK, sparse",
+        Container::Vmdk(vmdk::Variant::StreamOptimized) => "VMDK, stream-optimized",
     }
 }
 

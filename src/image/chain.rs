@@ -23,9 +23,9 @@ enum Disk {
     Raw(File),
     Vhd(Vhd<File>),
     Vhdx(Vhdx<File>),
-    Vmdk(Box<Vmdk<File>>),
     Vdi(Vdi<File>),
     Qcow2(Box<Qcow2<File>>),
+    Vmdk(Box<Vmdk<File>>),
 }
 
 impl Disk {
@@ -34,20 +34,28 @@ impl Disk {
         if is_marked(&file, 0, b"MSWIM\0\0\0") {
             return Err(Error::unsupported("a WIM, not a disk").hint("`nanovhd build --wim FILE` makes a disk of it"));
         }
+        if let Some((name, driver)) = foreign(&file) {
+            let path = layer.path.display();
+            let output = layer.path.with_extension("vhdx");
+            return Err(Error::unsupported(format_args!("a disk in a {name} file")).hint(format_args!(
+                "convert it first: qemu-img convert -f {driver} -O vhdx \"{path}\" \"{}\"",
+                output.display()
+            )));
+        }
         if Vhdx::is_vhdx(&file) {
             return Vhdx::open(file).map(Self::Vhdx);
         }
         if Vhd::is_vhd(&file) {
             return Vhd::open(file).map(Self::Vhd);
         }
-        if Vmdk::is_vmdk(&file) {
-            return Vmdk::open(file).map(|vmdk| Self::Vmdk(Box::new(vmdk)));
-        }
         if Vdi::is_vdi(&file) {
             return Vdi::open(file).map(Self::Vdi);
         }
         if Qcow2::is_qcow2(&file) {
             return Qcow2::open(file).map(|qcow2| Self::Qcow2(Box::new(qcow2)));
+        }
+        if Vmdk::is_vmdk(&file) {
+            return Vmdk::open(file).map(|vmdk| Self::Vmdk(Box::new(vmdk)));
         }
         Ok(Self::Raw(file))
     }
@@ -57,15 +65,15 @@ impl Disk {
             Self::Raw(_) => Container::Raw,
             Self::Vhd(vhd) => Container::Vhd(vhd.variant()),
             Self::Vhdx(vhdx) => Container::Vhdx(vhdx.variant()),
-            Self::Vmdk(vmdk) => Container::Vmdk(vmdk.variant()),
             Self::Vdi(vdi) => Container::Vdi(vdi.variant()),
-            Self::Qcow2(_) => Container::Qcow2,
+            Self::Qcow2(qcow2) => Container::Qcow2 { snapshots: qcow2.internal_snapshots() },
+            Self::Vmdk(vmdk) => Container::Vmdk(vmdk.variant()),
         }
     }
 
     fn wanted(&self) -> Option<Wanted> {
         match self {
-            Self::Raw(_) | Self::Vmdk(_) | Self::Vdi(_) | Self::Qcow2(_) => None,
+            Self::Raw(_) | Self::Vdi(_) | Self::Qcow2(_) | Self::Vmdk(_) => None,
             Self::Vhd(vhd) => vhd.parent().map(Wanted::of_vhd),
             Self::Vhdx(vhdx) => vhdx.parent().map(Wanted::of_vhdx),
         }
@@ -76,15 +84,15 @@ impl Disk {
             Self::Raw(_) | Self::Qcow2(_) => None,
             Self::Vhd(vhd) => Some(vhd.footer().id),
             Self::Vhdx(vhdx) => Some(vhdx.disk_id()),
-            Self::Vmdk(vmdk) => vmdk.descriptor().id,
             Self::Vdi(vdi) => Some(vdi.id()),
+            Self::Vmdk(vmdk) => vmdk.descriptor().id,
         }
     }
 
     fn sector_size(&self) -> u32 {
         match self {
             Self::Vhdx(vhdx) => vhdx.sector_size(),
-            Self::Raw(_) | Self::Vhd(_) | Self::Vmdk(_) | Self::Vdi(_) | Self::Qcow2(_) => 512,
+            Self::Raw(_) | Self::Vhd(_) | Self::Vdi(_) | Self::Qcow2(_) | Self::Vmdk(_) => 512,
         }
     }
 
@@ -119,11 +127,21 @@ impl Disk {
             (Self::Vhd(vhd), None) => Arc::new(vhd),
             (Self::Vhdx(vhdx), Some(below)) => Arc::new(vhdx.on(below)),
             (Self::Vhdx(vhdx), None) => Arc::new(vhdx),
-            (Self::Vmdk(vmdk), _) => Arc::new(*vmdk),
             (Self::Vdi(vdi), _) => Arc::new(vdi),
             (Self::Qcow2(qcow2), _) => Arc::new(*qcow2),
+            (Self::Vmdk(vmdk), _) => Arc::new(*vmdk),
         }
     }
+}
+
+/// What a container is that others read, by its mark, and how qemu calls it.
+fn foreign(file: &File) -> Option<(&'static str, &'static str)> {
+    const KNOWN: [(u64, &[u8], &str, &str); 3] = [
+        (0, b"QED\0", "QED", "qed"),
+        (0, b"WithoutFreeSpace", "Parallels", "parallels"),
+        (0, b"WithouFreSpacExt", "Parallels", "parallels"),
+    ];
+    KNOWN.iter().find(|(at, mark, ..)| is_marked(file, *at, mark)).map(|(_, _, name, driver)| (*name, *driver))
 }
 
 fn is_marked(file: &File, at: u64, mark: &[u8]) -> bool {

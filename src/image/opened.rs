@@ -21,12 +21,15 @@ pub enum Container {
     Vhd(vhd::Variant),
     /// A VHDX.
     Vhdx(vhdx::Variant),
-    /// A VMDK.
-    Vmdk(vmdk::Variant),
     /// A VDI.
     Vdi(vdi::Variant),
     /// A qcow2.
-    Qcow2,
+    Qcow2 {
+        /// How many states of the disk the file has besides the active one, which alone is read.
+        snapshots: u32,
+    },
+    /// A VMDK.
+    Vmdk(vmdk::Variant),
 }
 
 /// One file of a chain of differencing disks.

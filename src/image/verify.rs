@@ -103,12 +103,12 @@ fn findings_of_output(output: &OutputFile<'_>) -> Result<Findings> {
         Arc::new(Vhdx::open(file)?)
     } else if Vhd::is_vhd(&file) {
         Arc::new(Vhd::open(file)?)
-    } else if Vmdk::is_vmdk(&file) {
-        Arc::new(Vmdk::open(file)?)
     } else if Vdi::is_vdi(&file) {
         Arc::new(Vdi::open(file)?)
     } else if Qcow2::is_qcow2(&file) {
         Arc::new(Qcow2::open(file)?)
+    } else if Vmdk::is_vmdk(&file) {
+        Arc::new(Vmdk::open(file)?)
     } else {
         file
     };

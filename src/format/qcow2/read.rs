@@ -75,6 +75,21 @@ impl<R: ReadAt> Qcow2<R> {
         self.header.snapshots.get()
     }
 
+    /// Whether any cluster is compressed. The tables are read up to the first one that is.
+    pub fn has_compressed(&self) -> Result<bool> {
+        let (len, mut at) = (self.len(), 0);
+        while at < len {
+            let mappings = self.mappings(at, len)?;
+            let next = (at / self.shape.cluster() + mappings.count) * self.shape.cluster();
+            let entries = mappings.entries.unwrap_or_default();
+            if entries.iter().any(|(entry, _)| entry & ondisk::COMPRESSED != 0) {
+                return Ok(true);
+            }
+            at = if entries.is_empty() { self.next_table(next)? } else { next };
+        }
+        Ok(false)
+    }
+
     /// Whether reference counts may be wrong, which matters to who writes.
     pub fn is_dirty(&self) -> bool {
         self.header.incompatible.get() & incompatible::DIRTY != 0
