@@ -211,8 +211,8 @@ impl EditPlan {
         &self.summary
     }
 
-    /// Writes the new image, checks it, and puts it in its place. Any error leaves everything as it was.
-    pub fn run(self, threads: NonZeroUsize, control: &Control) -> Result<()> {
+    /// Writes the new image, checks it, and puts it in its place; returns its length. Any error leaves everything as it was.
+    pub fn run(self, threads: NonZeroUsize, control: &Control) -> Result<u64> {
         let around: u64 = self.kept.iter().map(|range| range.end - range.start).sum();
         control.expect(around.saturating_add(self.summary.volume.data_bytes));
         if self.private {
@@ -247,7 +247,9 @@ impl EditPlan {
                 .context(self.image.display()));
         }
         drop(self.opened); // Windows renames over no file that is open
-        output.keep()
+        let len = Disk::len(&output);
+        output.keep()?;
+        Ok(len)
     }
 
     fn copy_around(&self, disk: &dyn Disk, control: &Control) -> Result<()> {

@@ -30,4 +30,5 @@ mod verify;
 mod verify_clean;
 mod vhd;
 mod vhdx;
+mod vmdk;
 mod wim;
