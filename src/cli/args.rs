@@ -159,8 +159,8 @@ pub(super) struct SetupArgs {
     /// The same with Basic authentication and without encryption, as Vagrant needs it.
     #[arg(long)]
     pub(super) winrm_basic: bool,
-    /// Run a command when Windows has set itself up, as SYSTEM, in a shell of its own; what it says goes into
-    /// \Windows\Setup\Scripts\setupcomplete.log. May be given several times.
+    /// Run a command when Windows has set itself up, as SYSTEM, in a shell of its own. It is written as in a batch file (%% is a
+    /// percent sign); what it says goes into \Windows\Setup\Scripts\setupcomplete.log. May be given several times.
     #[arg(long, value_name = "COMMAND", value_parser = first_start)]
     pub(super) setup_complete: Vec<Step>,
 }

@@ -32,6 +32,8 @@ pub struct ImagePlan<'r> {
     tables: Vec<(u64, Vec<u8>)>,
     volumes: Vec<Volume>,
     file: DiskFile,
+    /// Whether it holds secrets, and is for nobody but its owner.
+    private: bool,
     summary: Summary,
 }
 
@@ -175,7 +177,7 @@ impl<'r> ImagePlan<'r> {
         let prepared = Prepared::new(tree, recipe, &sketch, &seed, timestamp).map_err(of_source)?;
         let Prepared { mut tree, mut system, mut recovery, machine, boot } = prepared;
         warnings.extend(boot.iter().flat_map(|boot| boot.warnings.iter().cloned()));
-        let Applied { steps, warnings: of_edits } = recipe.edits.apply(&mut tree, timestamp)?;
+        let Applied { steps, warnings: of_edits, private } = recipe.edits.apply(&mut tree, timestamp)?;
         warnings.extend(of_edits);
 
         let start = sketch.slot(Role::Windows).map_or(0, |slot| slot.range.start);
@@ -244,7 +246,7 @@ impl<'r> ImagePlan<'r> {
             boot,
             steps,
         };
-        Ok(Self { recipe, source: name, tables, volumes, file, summary })
+        Ok(Self { recipe, source: name, tables, volumes, file, private, summary })
     }
 
     /// What it comes to.
@@ -272,7 +274,7 @@ impl<'r> ImagePlan<'r> {
 /// checked.
 pub fn build_all(plans: Vec<ImagePlan<'_>>, threads: NonZeroUsize, control: &Control) -> Result<Vec<Summary>> {
     control.expect(plans.iter().map(ImagePlan::data_bytes).sum());
-    if plans.iter().any(|plan| plan.recipe.edits.hold_secrets()) {
+    if plans.iter().any(|plan| plan.private) {
         control.keep_private();
     }
     let mut outputs = Vec::new();

@@ -151,7 +151,7 @@ impl EditPlan {
         let (mut tree, mut warnings) = (contents.tree, contents.notes);
 
         let now = request.timestamp.unwrap_or_else(|| build::newest(&tree));
-        let Applied { mut steps, warnings: of_edits } = request.edits.apply(&mut tree, now)?;
+        let Applied { mut steps, warnings: of_edits, private } = request.edits.apply(&mut tree, now)?;
         warnings.extend(of_edits);
         let mut options = options_of(&volume);
         if let Some(label) = request.label.as_deref().map(Name::from).filter(|label| *label != options.label) {
@@ -193,7 +193,7 @@ impl EditPlan {
             force,
             in_place,
             verify,
-            private: request.edits.hold_secrets(),
+            private,
             image,
             stamp,
             opened,

@@ -82,6 +82,8 @@ pub struct Applied {
     pub steps: Vec<Step>,
     /// What is worth knowing, though it stops nothing.
     pub warnings: Vec<String>,
+    /// Whether the image holds secrets now: see [`Control::keep_private`](super::Control::keep_private).
+    pub private: bool,
 }
 
 /// What was done to a tree: one for each edit.
@@ -218,11 +220,6 @@ impl Edits {
         self.delete.is_empty() && self.copy.is_empty() && self.registry.is_empty() && self.setup.is_empty()
     }
 
-    /// Whether what comes of them is not for everybody's eyes: see [`Control::keep_private`](super::Control::keep_private).
-    pub fn hold_secrets(&self) -> bool {
-        self.setup.holds_secrets()
-    }
-
     /// What tells these edits from others, apart from the contents of files, which have not been read, and from secrets: part of a
     /// disk's identity.
     pub fn fingerprint(&self) -> Vec<Vec<u8>> {
@@ -252,14 +249,14 @@ impl Edits {
             let hives = regedit::apply(tree, &file.sections, now).context(|| file.path.display())?;
             steps.push(Step::Registry { source: file.path.display().to_string(), hives });
         }
-        let setup::Report { done, warnings } = self.setup.apply(tree, now)?;
+        let setup::Report { done, warnings, holds_secrets } = self.setup.apply(tree, now)?;
         steps.extend(done.into_iter().map(|what| Step::SetUp { what }));
-        if self.hold_secrets() {
+        if holds_secrets {
             let what =
                 "the new file is for its owner only, because it holds secrets until the machine has started once";
             steps.push(Step::SetUp { what: what.into() });
         }
-        Ok(Applied { steps, warnings })
+        Ok(Applied { steps, warnings, private: holds_secrets })
     }
 }
 

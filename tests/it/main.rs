@@ -21,6 +21,7 @@ mod ntfs_read;
 mod ntfs_tools;
 mod qcow2;
 mod reg;
+mod setup;
 mod spine;
 mod support;
 mod trouble;
