@@ -1,5 +1,7 @@
 //! A volume with some of its files changed, on the layout that it has.
 
+mod btree;
+
 use std::num::NonZeroUsize;
 use std::ops::Range;
 
