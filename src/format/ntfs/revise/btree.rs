@@ -93,8 +93,7 @@ impl Index {
         let blocks = values.blocks.as_ref().map_or(0, |(allocation, _)| allocation.len() / INDEX_BLOCK);
         let node = node.to_vec();
         let room = room.clamp(ROOT_HEAD + END_LEN + CHILD_LEN, INDEX_BLOCK / 2);
-        let mut index =
-            Self { geometry: *geometry, head, pages: Vec::new(), values, taken: vec![false; blocks], room };
+        let mut index = Self { geometry: *geometry, head, pages: Vec::new(), values, taken: vec![false; blocks], room };
         index.load_node(&node, None, 0)?;
         index.check_order()?;
         Ok(index)
@@ -377,10 +376,8 @@ impl Index {
 
     /// Lays out these entries afresh.
     fn rebuild(&mut self, all: Vec<(usize, usize)>) {
-        let mut entries: Vec<Vec<u8>> = all
-            .into_iter()
-            .map(|(page, at)| std::mem::take(&mut self.pages[page].items[at].bytes))
-            .collect();
+        let mut entries: Vec<Vec<u8>> =
+            all.into_iter().map(|(page, at)| std::mem::take(&mut self.pages[page].items[at].bytes)).collect();
         for page in 1..self.pages.len() {
             self.release(page);
         }

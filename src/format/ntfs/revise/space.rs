@@ -97,7 +97,11 @@ impl Space {
             let whole = self.free.iter().find(|(start, end)| *end - *start >= wanted);
             let longest = || self.free.iter().max_by_key(|(start, end)| (*end - *start, std::cmp::Reverse(*start)));
             let Some((start, end)) = whole.or_else(longest).map(|(start, end)| (*start, *end)) else {
-                return Err(Error::no_space("clusters for what is new on the NTFS volume", clusters, clusters - wanted));
+                return Err(Error::no_space(
+                    "clusters for what is new on the NTFS volume",
+                    clusters,
+                    clusters - wanted,
+                ));
             };
             wanted -= self.take(runs, start..end, wanted);
         }

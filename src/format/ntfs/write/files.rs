@@ -94,8 +94,12 @@ impl<'a> FileWriter<'a> {
         number: u32,
         placements: &mut Vec<Placement>,
     ) {
-        let title =
-            Title { kind: attribute.what.kind(), name: attribute.what.name(self.node), instance: attribute.instance, flags: 0 };
+        let title = Title {
+            kind: attribute.what.kind(),
+            name: attribute.what.name(self.node),
+            instance: attribute.instance,
+            flags: 0,
+        };
         if let Form::NonResident { clusters, hole } = attribute.form {
             let size = attribute.size;
             return record.non_resident(

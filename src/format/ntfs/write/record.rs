@@ -230,6 +230,12 @@ pub(super) fn protect(buf: &mut [u8], usa: usize) {
     }
 }
 
+/// The same for a record that was read, its update sequence undone.
+pub(in super::super) fn protect_again(buf: &mut [u8]) {
+    let usa = usize::from(u16::from_le_bytes([buf[4], buf[5]]));
+    protect(buf, usa);
+}
+
 /// Code units as they lie on disk.
 pub(in super::super) trait AsBytesLe {
     fn as_bytes_le(&self) -> Vec<u8>;
