@@ -22,6 +22,7 @@ mod ntfs_tools;
 mod qcow2;
 mod reg;
 mod setup;
+mod revise;
 mod spine;
 mod support;
 mod trouble;

@@ -53,6 +53,7 @@ mod geometry;
 pub mod ondisk;
 mod plan;
 pub mod read;
+mod revise;
 mod runs;
 mod write;
 
@@ -61,6 +62,7 @@ use std::borrow::Cow;
 pub use boot_code::{BOOT_CODE, BPB};
 pub use plan::{Plan, Summary};
 pub use write::{Target, write_all};
+pub use revise::{Base, Revision, Summary as RevisionSummary};
 
 use crate::base::{FileTime, Name};
 
