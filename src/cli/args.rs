@@ -7,9 +7,9 @@ use parse_size::{ByteSuffix, Config};
 
 use crate::base::FileTime;
 use crate::format::wim::Compression;
-use crate::image::Format;
 use crate::image::diff::{Aspect, Aspects};
 use crate::image::edits::CopyIn;
+use crate::image::{Firmware, Format};
 
 /// Turns a Windows image file (WIM, ESD, SWM) into a disk that boots. Needs no Windows, no administrator rights and no mounts.
 #[derive(Debug, Parser)]
@@ -186,9 +186,33 @@ pub(super) struct DiskArgs {
     /// The disk's size: bytes, or with a unit (4GiB, 4G: powers of 1024). Without it 4 GiB, or more if the image needs it.
     #[arg(long, value_name = "SIZE", value_parser = size)]
     pub(super) size: Option<u64>,
-    /// The container; without it the output's extension decides.
+    /// The machine that it is for: hyperv-gen1, hyperv-gen2, virtualbox, azure-gen1, azure-gen2, kvm, vmware, raw. It sets firmware,
+    /// partitions, container and boot settings, each of which can be set by itself too. Several give several disks from one reading
+    /// of the image; then the output is what their names begin with.
+    #[arg(long, value_name = "TARGET")]
+    pub(super) target: Vec<String>,
+    /// The container; without it the output's extension decides, or the target.
     #[arg(long, value_name = "FORMAT")]
     pub(super) format: Option<FormatArg>,
+    /// What starts the machine. Without it what the target has; or UEFI for a VHDX, and a BIOS for all else, as Microsoft's
+    /// converter has it.
+    #[arg(long, value_name = "FIRMWARE")]
+    pub(super) firmware: Option<FirmwareArg>,
+    /// Give what a BIOS starts a partition of its own.
+    #[arg(long)]
+    pub(super) separate_system: bool,
+    /// The size of the EFI system partition (200 MiB), or of the one with what a BIOS starts (500 MiB).
+    #[arg(long, value_name = "SIZE", value_parser = size)]
+    pub(super) system_size: Option<u64>,
+    /// The size of the Microsoft reserved partition on a UEFI disk (128 MiB); 0 for none.
+    #[arg(long, value_name = "SIZE", value_parser = size)]
+    pub(super) reserved_size: Option<u64>,
+    /// Add a recovery partition of that size.
+    #[arg(long, value_name = "SIZE", value_parser = size)]
+    pub(super) recovery_size: Option<u64>,
+    /// The size of the disk's sectors: 512, or 4096 in a VHDX or raw file.
+    #[arg(long, value_name = "SIZE", default_value = "512", value_parser = sector_size)]
+    pub(super) sector_size: u32,
     /// The volume's label, at most 32 characters.
     #[arg(long, value_name = "TEXT", default_value = "", value_parser = label)]
     pub(super) label: String,
@@ -222,9 +246,33 @@ pub(super) struct Convert {
     /// The file to make.
     #[arg(short, long, value_name = "FILE")]
     pub(super) output: PathBuf,
-    /// The container; without it the output's extension decides.
+    /// The machine that it is for: hyperv-gen1, hyperv-gen2, virtualbox, azure-gen1, azure-gen2, kvm, vmware, raw. It sets firmware,
+    /// partitions, container and boot settings, each of which can be set by itself too. Several give several disks from one reading
+    /// of the image; then the output is what their names begin with.
+    #[arg(long, value_name = "TARGET")]
+    pub(super) target: Vec<String>,
+    /// The container; without it the output's extension decides, or the target.
     #[arg(long, value_name = "FORMAT")]
     pub(super) format: Option<FormatArg>,
+    /// What starts the machine. Without it what the target has; or UEFI for a VHDX, and a BIOS for all else, as Microsoft's
+    /// converter has it.
+    #[arg(long, value_name = "FIRMWARE")]
+    pub(super) firmware: Option<FirmwareArg>,
+    /// Give what a BIOS starts a partition of its own.
+    #[arg(long)]
+    pub(super) separate_system: bool,
+    /// The size of the EFI system partition (200 MiB), or of the one with what a BIOS starts (500 MiB).
+    #[arg(long, value_name = "SIZE", value_parser = size)]
+    pub(super) system_size: Option<u64>,
+    /// The size of the Microsoft reserved partition on a UEFI disk (128 MiB); 0 for none.
+    #[arg(long, value_name = "SIZE", value_parser = size)]
+    pub(super) reserved_size: Option<u64>,
+    /// Add a recovery partition of that size.
+    #[arg(long, value_name = "SIZE", value_parser = size)]
+    pub(super) recovery_size: Option<u64>,
+    /// The size of the disk's sectors: 512, or 4096 in a VHDX or raw file.
+    #[arg(long, value_name = "SIZE", default_value = "512", value_parser = sector_size)]
+    pub(super) sector_size: u32,
     /// The moment to write as the disk's creation: RFC 3339 or seconds since 1970. Without it SOURCE_DATE_EPOCH, else that of the
     /// disk, else the year 2000.
     #[arg(long, value_name = "TIME", value_parser = timestamp)]
@@ -442,6 +490,30 @@ pub(super) enum LevelArg {
     Note,
 }
 
+/// [`Firmware`] as typed.
+#[derive(Debug, Clone, Copy, ValueEnum)]
+pub(super) enum FirmwareArg {
+    /// A BIOS; the disk gets an MBR.
+    Bios,
+    /// UEFI; the disk gets a GPT.
+    Uefi,
+    /// Either, as Windows To Go; the disk gets an MBR and a FAT32 partition.
+    Both,
+    /// None: the disk is for native boot, or holds data.
+    None,
+}
+
+impl From<FirmwareArg> for Firmware {
+    fn from(firmware: FirmwareArg) -> Self {
+        match firmware {
+            FirmwareArg::Bios => Self::Bios,
+            FirmwareArg::Uefi => Self::Uefi,
+            FirmwareArg::Both => Self::Both,
+            FirmwareArg::None => Self::None,
+        }
+    }
+}
+
 /// [`Format`] as typed.
 #[derive(Debug, Clone, Copy, ValueEnum)]
 pub(super) enum FormatArg {
@@ -496,6 +568,14 @@ fn cluster_size(text: &str) -> Result<u32, String> {
     let bytes = size(text)?;
     let fits = bytes.is_power_of_two() && (512..=0x1_0000).contains(&bytes);
     if fits { Ok(bytes as u32) } else { Err(format!("{bytes} bytes; allowed: 512, 1K, 2K, 4K, 8K, 16K, 32K, 64K")) }
+}
+
+fn sector_size(text: &str) -> Result<u32, String> {
+    match size(text)? {
+        512 => Ok(512),
+        4096 => Ok(4096),
+        other => Err(format!("{other} bytes; allowed: 512, 4096")),
+    }
 }
 
 fn copy(text: &str) -> Result<CopyIn, String> {

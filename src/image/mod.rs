@@ -25,6 +25,7 @@ mod recipe;
 pub mod reparse;
 pub mod seed;
 pub mod source;
+pub mod target;
 pub mod verify;
 
 pub use build::{ImagePlan, Summary, build_all};
@@ -32,3 +33,4 @@ pub use control::Control;
 pub use layout::{Firmware, Layout};
 pub use recipe::{Format, Recipe};
 pub use source::{Choice, Input, Source};
+pub use target::Target;
