@@ -6,9 +6,10 @@ use clap::{Parser, Subcommand, ValueEnum};
 use parse_size::{ByteSuffix, Config};
 
 use crate::base::FileTime;
+use crate::error::Result;
 use crate::format::wim::Compression;
 use crate::image::diff::{Aspect, Aspects};
-use crate::image::edits::CopyIn;
+use crate::image::edits::{CopyIn, replaced_in_path};
 use crate::image::{Firmware, Format};
 
 /// Turns a Windows image file (WIM, ESD, SWM) into a disk that boots. Needs no Windows, no administrator rights and no mounts.
@@ -26,6 +27,7 @@ pub(super) struct Args {
 pub(super) enum Command {
     Build(Build),
     Edit(Edit),
+    Fork(Fork),
     Capture(Capture),
     Convert(Convert),
     #[command(alias = "inspect")]
@@ -100,6 +102,43 @@ pub(super) struct Edit {
     #[arg(long)]
     pub(super) dry_run: bool,
     /// Replace an existing --output.
+    #[arg(long)]
+    pub(super) force: bool,
+}
+
+/// Make disks that hold just what makes them differ from a base: VHD on VHD, VHDX on VHDX.
+///
+/// The base is only read, and must not change from then on: its children need it as it is. In the arguments of edits and in the label,
+/// {name} stands for the child's file name without its extension, so that several children can each have their own.
+#[derive(Debug, clap::Args)]
+pub(super) struct Fork {
+    /// The disk that the children lie on; it may be a differencing disk itself.
+    pub(super) base: PathBuf,
+    /// The disks to make.
+    #[arg(value_name = "CHILD", required = true)]
+    pub(super) children: Vec<PathBuf>,
+    /// The partition. Without it the one that holds a Windows, or the only NTFS one.
+    #[arg(long, value_name = "N")]
+    pub(super) partition: Option<u32>,
+    #[command(flatten)]
+    pub(super) edits: EditArgs,
+    /// Give the volume another label, at most 32 characters.
+    #[arg(long, value_name = "TEXT", value_parser = label)]
+    pub(super) label: Option<String>,
+    /// The moment at which the changes are made: RFC 3339 or seconds since 1970. Without it SOURCE_DATE_EPOCH, else the newest
+    /// modification time in the base.
+    #[arg(long, value_name = "TIME", value_parser = timestamp)]
+    pub(super) timestamp: Option<FileTime>,
+    /// Take the base as it lies on the disk even if it was not left clean or parts of it cannot be read.
+    #[arg(long)]
+    pub(super) accept_dirty: bool,
+    /// Do not check the children and their chain before they get their names.
+    #[arg(long)]
+    pub(super) no_verify: bool,
+    /// Print what would be made, and make nothing.
+    #[arg(long)]
+    pub(super) dry_run: bool,
+    /// Replace existing children.
     #[arg(long)]
     pub(super) force: bool,
 }
@@ -594,7 +633,22 @@ fn ignored(text: &str) -> Result<Aspects, String> {
     })
 }
 
-fn label(text: &str) -> Result<String, String> {
+/// What stands for a child's name in the arguments of `fork`.
+pub(super) const CHILD_NAME: &str = "{name}";
+
+impl EditArgs {
+    /// The same for a child of that name.
+    pub(super) fn for_child(&self, name: &str) -> Result<Self> {
+        let named = |text: &str| text.replace(CHILD_NAME, name);
+        Ok(Self {
+            delete: self.delete.iter().map(|path| named(path)).collect(),
+            copy: self.copy.iter().map(|copy| copy.replaced(CHILD_NAME, name)).collect::<Result<_>>()?,
+            reg: self.reg.iter().map(|path| replaced_in_path(path, CHILD_NAME, name)).collect(),
+        })
+    }
+}
+
+pub(super) fn label(text: &str) -> Result<String, String> {
     let units = text.encode_utf16().count();
     if units > 32 {
         return Err(format!("{units} characters; allowed: 32"));

@@ -67,12 +67,7 @@ pub fn usable(disk_len: u64, sector: u64) -> Result<Range<u64>> {
 /// # Errors
 /// [`Invalid`](crate::error::Kind::Invalid) for what [`usable`] refuses, and for partitions that overlap, leave the usable part or their sectors'
 /// bounds, lack a type or GUID, or share one, or have too long a name.
-pub fn to_sectors(
-    disk_len: u64,
-    sector: u64,
-    disk: Uuid,
-    partitions: &[NewPartition],
-) -> Result<Vec<(u64, Vec<u8>)>> {
+pub fn to_sectors(disk_len: u64, sector: u64, disk: Uuid, partitions: &[NewPartition]) -> Result<Vec<(u64, Vec<u8>)>> {
     let usable = usable(disk_len, sector)?;
     check(partitions, sector, &usable)?;
     if disk.is_nil() {
@@ -202,10 +197,10 @@ mod tests {
         let make = || to_sectors(DISK, 512, Uuid::from_u128(7), &two()).unwrap();
         let sectors = make();
         assert_eq!(sectors, make());
-        assert_eq!(sectors.iter().map(|(at, bytes)| (*at, bytes.len())).collect::<Vec<_>>(), [
-            (0, 34 * 512),
-            (DISK - 33 * 512, 33 * 512)
-        ]);
+        assert_eq!(
+            sectors.iter().map(|(at, bytes)| (*at, bytes.len())).collect::<Vec<_>>(),
+            [(0, 34 * 512), (DISK - 33 * 512, 33 * 512)]
+        );
         let header = &sectors[0].1[512..];
         assert_eq!((u64_at(header, 40), u64_at(header, 48)), (Some(34), Some(DISK / 512 - 34)));
     }
