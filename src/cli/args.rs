@@ -11,6 +11,8 @@ use crate::format::wim::Compression;
 use crate::image::diff::{Aspect, Aspects};
 use crate::image::edits::{CopyIn, replaced_in_path};
 use crate::image::{Firmware, Format};
+use crate::windows::setup::ComputerName;
+use crate::windows::setup::complete::Step;
 
 /// Turns a Windows image file (WIM, ESD, SWM) into a disk that boots. Needs no Windows, no administrator rights and no mounts.
 #[derive(Debug, Parser)]
@@ -156,6 +158,43 @@ pub(super) struct EditArgs {
     /// Apply a .reg file to the image's registry.
     #[arg(long, value_name = "FILE")]
     pub(super) reg: Vec<PathBuf>,
+    #[command(flatten)]
+    pub(super) setup: SetupArgs,
+}
+
+/// What makes an image a machine of its own that can be reached. It comes last, after deletions, copies and the registry.
+#[derive(Debug, clap::Args)]
+#[command(next_help_heading = "Machine")]
+pub(super) struct SetupArgs {
+    /// The machine's name: 1 to 15 letters, digits and hyphens; '*' lets Windows make one up.
+    #[arg(long, value_name = "NAME", value_parser = computer_name)]
+    pub(super) computer_name: Option<ComputerName>,
+    /// Take the administrator's password from the first line of a file; '-' is standard input.
+    #[arg(long, value_name = "FILE")]
+    pub(super) admin_password_file: Option<PathBuf>,
+    /// Ask for the administrator's password.
+    #[arg(long, conflicts_with = "admin_password_file")]
+    pub(super) admin_password_prompt: bool,
+    /// An answer file for the first start. It is checked, joined with what the other options say (they win, and say so), and put at
+    /// \Windows\Panther\unattend.xml.
+    #[arg(long, value_name = "FILE")]
+    pub(super) unattend: Option<PathBuf>,
+    /// The machine's time zone, by Windows' name for it: 'UTC', 'W. Europe Standard Time'.
+    #[arg(long, value_name = "ZONE")]
+    pub(super) time_zone: Option<String>,
+    /// Let Windows Remote Management answer from the first start on: HTTP on port 5985, and the firewall opened for it.
+    #[arg(long)]
+    pub(super) winrm: bool,
+    /// The same by HTTPS on port 5986 too, with a certificate made now. Its key comes by chance, or from --seed.
+    #[arg(long)]
+    pub(super) winrm_https: bool,
+    /// The same with Basic authentication and without encryption, as Vagrant needs it.
+    #[arg(long)]
+    pub(super) winrm_basic: bool,
+    /// Run a command when Windows has set itself up, as SYSTEM, in a shell of its own; what it says goes into
+    /// \Windows\Setup\Scripts\setupcomplete.log. May be given several times.
+    #[arg(long, value_name = "COMMAND", value_parser = first_start)]
+    pub(super) setup_complete: Vec<Step>,
 }
 
 /// Capture the volume of an image as a WIM.
@@ -619,6 +658,14 @@ fn sector_size(text: &str) -> Result<u32, String> {
 
 fn copy(text: &str) -> Result<CopyIn, String> {
     CopyIn::parse(text).map_err(|error| error.to_string())
+}
+
+fn computer_name(text: &str) -> Result<ComputerName, String> {
+    ComputerName::parse(text).map_err(|error| error.to_string())
+}
+
+fn first_start(command: &str) -> Result<Step, String> {
+    Step::command(command).map_err(|error| error.to_string())
 }
 
 /// What `diff` is not to compare.

@@ -14,9 +14,10 @@ use crate::image::{Firmware, Format, ImagePlan, Input, Layout, Recipe, Source, S
 
 pub(super) fn run(command: &Build, json: bool, env: &mut Env<'_>) -> Result<()> {
     let mut recipes = recipes(&command.output, &command.disk, false, env)?;
-    let edits = super::edit::edits(&command.edits)?;
+    let edits = super::edit::edits(&command.edits, command.disk.seed)?;
     for recipe in &mut recipes {
         recipe.edits = edits.clone();
+        recipe.edits.setup.azure = recipe.target.is_some_and(|target| target.azure);
         recipe.accept_dirty = command.accept_dirty;
     }
     let name = command.wim.display().to_string();

@@ -18,6 +18,7 @@ mod ls;
 mod output;
 mod progress;
 mod reg;
+mod setup;
 mod sources;
 mod verify;
 

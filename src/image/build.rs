@@ -8,7 +8,7 @@ use serde::Serialize;
 use uuid::Uuid;
 
 use super::disk_file::{DiskFile, Identity, OpenDisk};
-use super::edits::Step;
+use super::edits::{Applied, Step};
 use super::host::{self, OutputFile};
 use super::layout::{Division, FileSystem, Firmware, Role, Slot};
 use super::seed::Seed;
@@ -142,7 +142,8 @@ impl<'r> ImagePlan<'r> {
 
         let Prepared { mut tree, machine, boot } = Prepared::new(tree, recipe, &seed, timestamp).map_err(of_source)?;
         warnings.extend(boot.iter().flat_map(|boot| boot.warnings.iter().cloned()));
-        let steps = recipe.edits.apply(&mut tree, timestamp)?;
+        let Applied { steps, warnings: of_edits } = recipe.edits.apply(&mut tree, timestamp)?;
+        warnings.extend(of_edits);
 
         let start = recipe.layout.windows_start(recipe.format);
         let options = volume_options(recipe, &seed, timestamp, start, &recipe.label, Role::Windows);
@@ -226,6 +227,9 @@ impl<'r> ImagePlan<'r> {
 /// checked.
 pub fn build_all(plans: Vec<ImagePlan<'_>>, threads: NonZeroUsize, control: &Control) -> Result<Vec<Summary>> {
     control.expect(plans.iter().map(ImagePlan::data_bytes).sum());
+    if plans.iter().any(|plan| plan.recipe.edits.hold_secrets()) {
+        control.keep_private();
+    }
     let mut outputs = Vec::new();
     for plan in &plans {
         outputs.push(OutputFile::create(&plan.recipe.output, plan.file.len(), plan.recipe.force, control)?);

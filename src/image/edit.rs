@@ -30,7 +30,7 @@ use serde::Serialize;
 use uuid::Uuid;
 
 use super::disk_file::{DiskFile, Identity};
-use super::edits::{Edits, Step};
+use super::edits::{Applied, Edits, Step};
 use super::host::{self, InputFile, OutputFile, Stamp};
 use super::opened::{Container, Opened};
 use super::seed::Seed;
@@ -77,6 +77,7 @@ pub struct EditPlan {
     force: bool,
     in_place: bool,
     verify: bool,
+    private: bool,
     image: PathBuf,
     stamp: Stamp,
     opened: Opened,
@@ -147,7 +148,8 @@ impl EditPlan {
         let (mut tree, mut warnings) = (contents.tree, contents.notes);
 
         let now = request.timestamp.unwrap_or_else(|| build::newest(&tree));
-        let mut steps = request.edits.apply(&mut tree, now)?;
+        let Applied { mut steps, warnings: of_edits } = request.edits.apply(&mut tree, now)?;
+        warnings.extend(of_edits);
         let mut options = options_of(&volume);
         if let Some(label) = request.label.as_deref().map(Name::from).filter(|label| *label != options.label) {
             steps.push(Step::Labelled { from: options.label.to_string(), to: label.to_string() });
@@ -188,6 +190,7 @@ impl EditPlan {
             force,
             in_place,
             verify,
+            private: request.edits.hold_secrets(),
             image,
             stamp,
             opened,
@@ -209,6 +212,9 @@ impl EditPlan {
     pub fn run(self, threads: NonZeroUsize, control: &Control) -> Result<()> {
         let around: u64 = self.kept.iter().map(|range| range.end - range.start).sum();
         control.expect(around.saturating_add(self.summary.volume.data_bytes));
+        if self.private {
+            control.keep_private();
+        }
         let output = OutputFile::create(&self.target, self.file.len(), self.force, control)?;
         if self.in_place {
             output.take_permissions(&self.target)?;
