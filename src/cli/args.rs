@@ -1,6 +1,6 @@
 //! The grammar of the command line.
 
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 use clap::{Parser, Subcommand, ValueEnum};
 use parse_size::{ByteSuffix, Config};
@@ -168,7 +168,7 @@ pub(super) struct EditArgs {
 pub(super) struct SetupArgs {
     /// The machine's name: 1 to 15 letters, digits and hyphens; '*' lets Windows make one up.
     #[arg(long, value_name = "NAME", value_parser = computer_name)]
-    pub(super) computer_name: Option<ComputerName>,
+    pub(super) computer_name: Option<String>,
     /// Take the administrator's password from the first line of a file; '-' is standard input.
     #[arg(long, value_name = "FILE")]
     pub(super) admin_password_file: Option<PathBuf>,
@@ -660,8 +660,12 @@ fn copy(text: &str) -> Result<CopyIn, String> {
     CopyIn::parse(text).map_err(|error| error.to_string())
 }
 
-fn computer_name(text: &str) -> Result<ComputerName, String> {
-    ComputerName::parse(text).map_err(|error| error.to_string())
+/// A name with a [`CHILD_NAME`] in it is looked at when that is known.
+fn computer_name(text: &str) -> Result<String, String> {
+    if text.contains(CHILD_NAME) {
+        return Ok(text.to_owned());
+    }
+    ComputerName::parse(text).map(|_| text.to_owned()).map_err(|error| error.to_string())
 }
 
 fn first_start(command: &str) -> Result<Step, String> {
@@ -691,7 +695,31 @@ impl EditArgs {
             delete: self.delete.iter().map(|path| named(path)).collect(),
             copy: self.copy.iter().map(|copy| copy.replaced(CHILD_NAME, name)).collect::<Result<_>>()?,
             reg: self.reg.iter().map(|path| replaced_in_path(path, CHILD_NAME, name)).collect(),
+            setup: self.setup.for_child(name)?,
         })
+    }
+}
+
+impl SetupArgs {
+    /// See [`EditArgs::for_child`].
+    fn for_child(&self, name: &str) -> Result<Self> {
+        let named = |text: &str| text.replace(CHILD_NAME, name);
+        let path = |path: &PathBuf| replaced_in_path(path, CHILD_NAME, name);
+        let step = |step: &Step| Step::command(&named(&step.commands.join("\n")));
+        Ok(Self {
+            computer_name: self.computer_name.as_deref().map(named),
+            admin_password_file: self.admin_password_file.as_ref().map(path),
+            unattend: self.unattend.as_ref().map(path),
+            setup_complete: self.setup_complete.iter().map(step).collect::<Result<_>>()?,
+            time_zone: self.time_zone.clone(),
+            ..*self
+        })
+    }
+
+    /// Whether each child has a password of its own.
+    pub(super) fn has_password_of_each(&self) -> bool {
+        let path = self.admin_password_file.as_deref().and_then(Path::to_str);
+        path.is_some_and(|path| path.contains(CHILD_NAME))
     }
 }
 

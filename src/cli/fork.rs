@@ -6,15 +6,23 @@ use std::time::Instant;
 use serde::Serialize;
 
 use super::args::{self, Fork};
-use super::{Env, build, edit, output, progress};
+use super::{Env, build, edit, output, progress, setup};
 use crate::error::{Context, Error, Result};
 use crate::image::fork::{self, Child, Request, Summary};
+use crate::windows::setup::Secret;
 
 pub(super) fn run(command: &Fork, json: bool, env: &mut Env<'_>) -> Result<()> {
     let start = Instant::now();
+    // Asked for once, and from a pipe it could be read only once.
+    let setup = &command.edits.setup;
+    let password = if setup.has_password_of_each() { None } else { setup::password(setup)? };
     let request = Request {
         base: command.base.clone(),
-        children: command.children.iter().map(|output| child(command, output)).collect::<Result<_>>()?,
+        children: command
+            .children
+            .iter()
+            .map(|output| child(command, output, password.as_ref()))
+            .collect::<Result<_>>()?,
         force: command.force,
         partition: command.partition,
         timestamp: build::timestamp(command.timestamp, env)?,
@@ -26,6 +34,7 @@ pub(super) fn run(command: &Fork, json: bool, env: &mut Env<'_>) -> Result<()> {
     let summary = progress::with_bar("Forking", env, || fork::Fork::new(&request)?.run(write, threads, control))?;
     output::warnings(env, &summary.warnings)?;
     for child in &summary.children {
+        output::warnings(env, child.warnings.iter().map(|warning| format!("{}: {warning}", child.output)))?;
         output::losses(env, &child.losses)?;
     }
     let report = Report { written: write, seconds: start.elapsed().as_secs_f64(), summary: &summary };
@@ -33,13 +42,19 @@ pub(super) fn run(command: &Fork, json: bool, env: &mut Env<'_>) -> Result<()> {
 }
 
 /// A child as the arguments ask for it, with its name in them.
-fn child(command: &Fork, output: &Path) -> Result<Child> {
+fn child(command: &Fork, output: &Path, password: Option<&Secret>) -> Result<Child> {
     let child = || -> Result<Child> {
         let name = output.file_stem().unwrap_or_default();
         let name = name.to_str().ok_or_else(|| Error::invalid("a name that is not Unicode"))?;
         let label = command.label.as_ref().map(|label| args::label(&label.replace(args::CHILD_NAME, name)));
         let label = label.transpose().map_err(|why| Error::invalid("the volume's label").found(why))?;
-        let edits = edit::edits(&command.edits.for_child(name)?)?;
+        let mut args = command.edits.for_child(name)?;
+        if password.is_some() {
+            args.setup.admin_password_file = None;
+            args.setup.admin_password_prompt = false;
+        }
+        let mut edits = edit::edits(&args, None)?;
+        edits.setup.admin_password = edits.setup.admin_password.or(password.cloned());
         Ok(Child { output: output.to_owned(), edits, label })
     };
     child().context(|| output.display())

@@ -30,7 +30,7 @@ use serde::Serialize;
 
 use super::disk_file::{DiskFile, Identity, Parent};
 use super::edit::{place_of, refuse_dirty};
-use super::edits::{Edits, Step};
+use super::edits::{Applied, Edits, Step};
 use super::host::{self, InputFile, OutputFile, Stamp};
 use super::opened::{Container, Opened};
 use super::seed::Seed;
@@ -105,6 +105,8 @@ pub struct ChildSummary {
     pub changed_bytes: u64,
     /// What was done, in its order.
     pub steps: Vec<Step>,
+    /// What is worth knowing, though it stops nothing.
+    pub warnings: Vec<String>,
     /// What it meant for the volume.
     pub volume: ntfs::RevisionSummary,
     /// What the child will not carry.
@@ -171,6 +173,9 @@ impl<'r> Fork<'r> {
     /// written at all.
     pub fn run(&self, write: bool, threads: NonZeroUsize, control: &Control) -> Result<Summary> {
         let children = &self.request.children;
+        if children.iter().any(|child| child.edits.hold_secrets()) {
+            control.keep_private();
+        }
         let workers = threads.get().min(children.len()).max(1);
         let each = NonZeroUsize::new(threads.get() / workers).unwrap_or(NonZeroUsize::MIN);
         let next = AtomicUsize::new(0);
@@ -224,7 +229,7 @@ impl<'r> Fork<'r> {
     /// One child, up to its name.
     fn child<'c>(&self, child: &Child, write: bool, threads: NonZeroUsize, control: &'c Control) -> Result<Made<'c>> {
         let mut tree = self.tree.clone();
-        let mut steps = child.edits.apply(&mut tree, self.now)?;
+        let Applied { mut steps, warnings } = child.edits.apply(&mut tree, self.now)?;
         let label = child.label.as_deref().map(Name::from).filter(|label| *label != self.label);
         if let Some(label) = &label {
             steps.push(Step::Labelled { from: self.label.to_string(), to: label.to_string() });
@@ -244,6 +249,7 @@ impl<'r> Fork<'r> {
             file_bytes: file.len(),
             changed_bytes: own.iter().map(|range| range.end - range.start).sum(),
             steps,
+            warnings,
             losses: revision.losses.clone(),
             volume: revision,
         };
@@ -284,11 +290,16 @@ impl<'r> Fork<'r> {
         Ok(ntfs::RevisionSummary { losses: plan.summary().losses.clone(), ..Default::default() })
     }
 
-    /// Where a child's ids come from.
+    /// Where a child's ids come from. No secret has a part in them: they stay when it is gone.
     fn seed(&self, child: &Child, changes: &Changes<'_>) -> Result<Seed> {
         let base = self.kind.id();
         let name = child.output.file_name().unwrap_or_default().to_string_lossy();
-        Ok(Seed::from_parts([&b"fork"[..], base.as_bytes(), &changes.digest()?, name.as_bytes()]))
+        let edits = match child.edits.hold_secrets() {
+            true => child.edits.fingerprint(),
+            false => vec![changes.digest()?.to_vec()],
+        };
+        let parts = [&b"fork"[..], base.as_bytes(), name.as_bytes()];
+        Ok(Seed::from_parts(parts.into_iter().chain(edits.iter().map(Vec::as_slice))))
     }
 
     fn check_unchanged(&self) -> Result<()> {
