@@ -18,6 +18,7 @@ mod ntfs;
 mod ntfs_read;
 mod ntfs_tools;
 mod reg;
+mod revise;
 mod spine;
 mod support;
 mod trouble;
