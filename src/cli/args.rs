@@ -131,7 +131,7 @@ pub(super) struct Fork {
     /// modification time in the base.
     #[arg(long, value_name = "TIME", value_parser = timestamp)]
     pub(super) timestamp: Option<FileTime>,
-    /// Take the base as it lies on the disk even if it was not left clean or parts of it cannot be read.
+    /// Take the base as it lies on the disk even if it was not left clean. What is in its journal only is lost.
     #[arg(long)]
     pub(super) accept_dirty: bool,
     /// Do not check the children and their chain before they get their names.

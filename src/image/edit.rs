@@ -353,7 +353,7 @@ pub(super) fn refuse_dirty(facts: &Facts, accepted: bool) -> Result<()> {
 }
 
 /// The options that make a volume like this one.
-pub(super) fn options_of(volume: &Volume) -> ntfs::Options {
+fn options_of(volume: &Volume) -> ntfs::Options {
     let facts = volume.facts();
     ntfs::Options {
         cluster_size: facts.cluster_size,

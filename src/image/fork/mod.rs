@@ -34,7 +34,7 @@ use super::edits::{Applied, Edits, Step};
 use super::host::{self, InputFile, OutputFile, Stamp};
 use super::opened::{Container, Opened};
 use super::seed::Seed;
-use super::{Control, build, chain, source, verify};
+use super::{Control, build, chain, verify};
 use crate::base::{FileTime, Name, Slice};
 use crate::error::{Context, Error, Kind, Result};
 use crate::format::ntfs;
@@ -58,7 +58,7 @@ pub struct Request {
     pub partition: Option<u32>,
     /// The moment of the changes; else the newest modification time in the base.
     pub timestamp: Option<FileTime>,
-    /// Whether a base that was not left clean, or of which parts cannot be read, is taken as it lies on the disk.
+    /// Whether a base that was not left clean is taken as it lies on the disk.
     pub accept_dirty: bool,
     /// Whether the children are checked before they get their names.
     pub verify: bool,
@@ -157,9 +157,6 @@ impl<'r> Fork<'r> {
             warnings.push("the base's volume was not left clean: what is in its journal only is not used".into());
         }
         let contents = volume.read().context(name)?;
-        if !request.accept_dirty {
-            source::refuse_lost(contents.lost, &contents.notes).context(name)?;
-        }
         let base = ntfs::Base::read(&volume, &contents).context(name)?;
         let label = facts.label.clone();
         warnings.extend(contents.notes);
@@ -237,7 +234,8 @@ impl<'r> Fork<'r> {
         let folder = host::folder_of(&child.output);
         let changes = Changes::new(&self.opened.disk, self.opened.sector_size, folder, control);
         let volume = Slice::of_disk(&changes, self.place.clone())?;
-        let revision = self.revise(&tree, label, &volume, threads)?;
+        let revision = ntfs::Revision::new(&self.base, &tree, label.as_ref())?;
+        revision.write(&tree, &volume, threads, &|_| {})?;
 
         let own = changes.ranges();
         let paths = Paths::new(&self.request.base, folder)?;
@@ -250,8 +248,8 @@ impl<'r> Fork<'r> {
             changed_bytes: own.iter().map(|range| range.end - range.start).sum(),
             steps,
             warnings,
-            losses: revision.losses.clone(),
-            volume: revision,
+            losses: revision.summary().losses.clone(),
+            volume: revision.summary().clone(),
         };
         if !write {
             return Ok(Made { output: None, summary });
@@ -262,32 +260,6 @@ impl<'r> Fork<'r> {
             verify::forked(&output, &self.opened)?;
         }
         Ok(Made { output: Some(output), summary })
-    }
-
-    /// STAND-IN: the tree laid out afresh, until `ntfs::Revision` does it on the base's own layout.
-    fn revise(
-        &self,
-        tree: &Tree,
-        label: Option<Name>,
-        volume: &Slice<&Changes<'_>>,
-        threads: NonZeroUsize,
-    ) -> Result<ntfs::RevisionSummary> {
-        use crate::base::{Disk, ReadAt};
-        let (_, before) = self.opened.volume(Some(self.partition))?;
-        let mut options = super::edit::options_of(&before);
-        options.label = label.unwrap_or(options.label);
-        let plan = ntfs::Plan::new(tree, self.place.end - self.place.start, &options)?;
-        let base = Slice::of_reader(&self.opened.disk, self.place.clone())?;
-        for range in plan.used() {
-            let mut at = range.start;
-            while let Some(data) = base.next_data(at)?.filter(|data| data.start < range.end) {
-                let end = (data.start + (1 << 20)).min(data.end).min(range.end);
-                volume.write_at(data.start, &vec![0; (end - data.start) as usize])?;
-                at = end;
-            }
-        }
-        plan.write(tree, volume, threads, &|_| {})?;
-        Ok(ntfs::RevisionSummary { losses: plan.summary().losses.clone(), ..Default::default() })
     }
 
     /// Where a child's ids come from. No secret has a part in them: they stay when it is gone.
