@@ -1,14 +1,15 @@
 //! The grammar of the command line.
 
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 use clap::{Parser, Subcommand, ValueEnum};
 use parse_size::{ByteSuffix, Config};
 
 use crate::base::FileTime;
+use crate::error::Result;
 use crate::format::wim::Compression;
 use crate::image::diff::{Aspect, Aspects};
-use crate::image::edits::CopyIn;
+use crate::image::edits::{CopyIn, replaced_in_path};
 use crate::image::{Firmware, Format};
 use crate::windows::boot::{Ems, Generation};
 use crate::windows::setup::ComputerName;
@@ -29,6 +30,7 @@ pub(super) struct Args {
 pub(super) enum Command {
     Build(Build),
     Edit(Edit),
+    Fork(Fork),
     Capture(Capture),
     Convert(Convert),
     #[command(alias = "inspect")]
@@ -113,6 +115,43 @@ pub(super) struct Edit {
     pub(super) force: bool,
 }
 
+/// Make disks that hold just what makes them differ from a base: VHD on VHD, VHDX on VHDX.
+///
+/// The base is only read, and must not change from then on: its children need it as it is. In the arguments of edits and in the label,
+/// {name} stands for the child's file name without its extension, so that several children can each have their own.
+#[derive(Debug, clap::Args)]
+pub(super) struct Fork {
+    /// The disk that the children lie on; it may be a differencing disk itself.
+    pub(super) base: PathBuf,
+    /// The disks to make.
+    #[arg(value_name = "CHILD", required = true)]
+    pub(super) children: Vec<PathBuf>,
+    /// The partition. Without it the one that holds a Windows, or the only NTFS one.
+    #[arg(long, value_name = "N")]
+    pub(super) partition: Option<u32>,
+    #[command(flatten)]
+    pub(super) edits: EditArgs,
+    /// Give the volume another label, at most 32 characters.
+    #[arg(long, value_name = "TEXT", value_parser = label)]
+    pub(super) label: Option<String>,
+    /// The moment at which the changes are made: RFC 3339 or seconds since 1970. Without it SOURCE_DATE_EPOCH, else the newest
+    /// modification time in the base.
+    #[arg(long, value_name = "TIME", value_parser = timestamp)]
+    pub(super) timestamp: Option<FileTime>,
+    /// Take the base as it lies on the disk even if it was not left clean. What is in its journal only is lost.
+    #[arg(long)]
+    pub(super) accept_dirty: bool,
+    /// Do not check the children and their chain before they get their names.
+    #[arg(long)]
+    pub(super) no_verify: bool,
+    /// Print what would be made, and make nothing.
+    #[arg(long)]
+    pub(super) dry_run: bool,
+    /// Replace existing children.
+    #[arg(long)]
+    pub(super) force: bool,
+}
+
 /// What `build` and `edit` share. Deletions come first, then copies, then the registry, each kind in the order of the arguments.
 #[derive(Debug, clap::Args)]
 pub(super) struct EditArgs {
@@ -136,7 +175,7 @@ pub(super) struct EditArgs {
 pub(super) struct SetupArgs {
     /// The machine's name: 1 to 15 letters, digits and hyphens; '*' lets Windows make one up.
     #[arg(long, value_name = "NAME", value_parser = computer_name)]
-    pub(super) computer_name: Option<ComputerName>,
+    pub(super) computer_name: Option<String>,
     /// Take the administrator's password from the first line of a file; '-' is standard input.
     #[arg(long, value_name = "FILE")]
     pub(super) admin_password_file: Option<PathBuf>,
@@ -672,8 +711,12 @@ fn copy(text: &str) -> Result<CopyIn, String> {
     CopyIn::parse(text).map_err(|error| error.to_string())
 }
 
-fn computer_name(text: &str) -> Result<ComputerName, String> {
-    ComputerName::parse(text).map_err(|error| error.to_string())
+/// A name with a [`CHILD_NAME`] in it is looked at when that is known.
+fn computer_name(text: &str) -> Result<String, String> {
+    if text.contains(CHILD_NAME) {
+        return Ok(text.to_owned());
+    }
+    ComputerName::parse(text).map(|_| text.to_owned()).map_err(|error| error.to_string())
 }
 
 fn first_start(command: &str) -> Result<Step, String> {
@@ -692,7 +735,46 @@ fn ignored(text: &str) -> Result<Aspects, String> {
     })
 }
 
-fn label(text: &str) -> Result<String, String> {
+/// What stands for a child's name in the arguments of `fork`.
+pub(super) const CHILD_NAME: &str = "{name}";
+
+impl EditArgs {
+    /// The same for a child of that name.
+    pub(super) fn for_child(&self, name: &str) -> Result<Self> {
+        let named = |text: &str| text.replace(CHILD_NAME, name);
+        Ok(Self {
+            delete: self.delete.iter().map(|path| named(path)).collect(),
+            copy: self.copy.iter().map(|copy| copy.replaced(CHILD_NAME, name)).collect::<Result<_>>()?,
+            reg: self.reg.iter().map(|path| replaced_in_path(path, CHILD_NAME, name)).collect(),
+            setup: self.setup.for_child(name)?,
+        })
+    }
+}
+
+impl SetupArgs {
+    /// See [`EditArgs::for_child`].
+    fn for_child(&self, name: &str) -> Result<Self> {
+        let named = |text: &str| text.replace(CHILD_NAME, name);
+        let path = |path: &PathBuf| replaced_in_path(path, CHILD_NAME, name);
+        let step = |step: &Step| Step::command(&named(&step.commands.join("\n")));
+        Ok(Self {
+            computer_name: self.computer_name.as_deref().map(named),
+            admin_password_file: self.admin_password_file.as_ref().map(path),
+            unattend: self.unattend.as_ref().map(path),
+            setup_complete: self.setup_complete.iter().map(step).collect::<Result<_>>()?,
+            time_zone: self.time_zone.clone(),
+            ..*self
+        })
+    }
+
+    /// Whether each child has a password of its own.
+    pub(super) fn has_password_of_each(&self) -> bool {
+        let path = self.admin_password_file.as_deref().and_then(Path::to_str);
+        path.is_some_and(|path| path.contains(CHILD_NAME))
+    }
+}
+
+pub(super) fn label(text: &str) -> Result<String, String> {
     let units = text.encode_utf16().count();
     if units > 32 {
         return Err(format!("{units} characters; allowed: 32"));

@@ -371,7 +371,7 @@ fn check_extension(request: &Request, identity: &Identity) -> Result<()> {
 }
 
 /// Where the volume itself is: from the partition's start, as long as its boot sector says.
-fn place_of(partition: &Range<u64>, facts: &Facts) -> Result<Range<u64>> {
+pub(super) fn place_of(partition: &Range<u64>, facts: &Facts) -> Result<Range<u64>> {
     let end = partition.start.checked_add(facts.len).filter(|end| *end <= partition.end);
     let end = end.ok_or_else(|| {
         Error::corrupt("length of the volume")
@@ -381,7 +381,7 @@ fn place_of(partition: &Range<u64>, facts: &Facts) -> Result<Range<u64>> {
     Ok(partition.start..end)
 }
 
-fn refuse_dirty(facts: &Facts, accepted: bool) -> Result<()> {
+pub(super) fn refuse_dirty(facts: &Facts, accepted: bool) -> Result<()> {
     if !facts.dirty || accepted {
         return Ok(());
     }

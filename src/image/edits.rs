@@ -199,6 +199,20 @@ impl CopyIn {
     }
 }
 
+impl CopyIn {
+    /// The same copy with some text replaced in both paths.
+    pub fn replaced(&self, what: &str, with: &str) -> Result<Self> {
+        let target: Vec<String> = self.target.iter().map(|name| name.replace(what, with)).collect();
+        target.iter().try_for_each(|name| check_name(name))?;
+        Ok(Self { source: replaced_in_path(&self.source, what, with), target, ..*self })
+    }
+}
+
+/// A path with some text replaced in it; one that is not Unicode stays as it is.
+pub fn replaced_in_path(path: &Path, what: &str, with: &str) -> PathBuf {
+    path.to_str().map_or_else(|| path.to_owned(), |text| text.replace(what, with).into())
+}
+
 impl RegFile {
     /// Reads a file of the host.
     pub fn open(path: &Path) -> Result<Self> {

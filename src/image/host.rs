@@ -209,7 +209,7 @@ pub fn check_unprotected(target: &Path) -> Result<()> {
     Ok(())
 }
 
-fn folder_of(target: &Path) -> &Path {
+pub(super) fn folder_of(target: &Path) -> &Path {
     target.parent().filter(|folder| !folder.as_os_str().is_empty()).unwrap_or(Path::new("."))
 }
 

@@ -16,6 +16,7 @@ mod disk_file;
 pub mod edit;
 pub mod edits;
 pub mod extract;
+pub mod fork;
 pub mod host;
 pub mod host_files;
 pub mod layout;

@@ -242,7 +242,11 @@ impl Editor {
                 1 => node.attributes ^= 1,
                 2 => node.descriptor = Some(shared),
                 3 => node.streams.retain(|stream| stream.name.is_empty()),
-                4 => node.streams.push(Stream { name: format!("s{}", self.made).as_str().into(), content, sparse: false }),
+                4 => node.streams.push(Stream {
+                    name: format!("s{}", self.made).as_str().into(),
+                    content,
+                    sparse: false,
+                }),
                 _ => {
                     if let Some(stream) = node.streams.first_mut() {
                         stream.content = content;
@@ -440,7 +444,11 @@ fn random_edits_of_volumes_of_windows() {
             for _ in 0..3 {
                 let small = base.len() < 20 << 20;
                 let revised = revise(&base, |tree| {
-                    if small { editor.change(tree) } else { editor.edit(tree) }
+                    if small {
+                        editor.change(tree)
+                    } else {
+                        editor.edit(tree)
+                    }
                     if small {
                         editor.make_directory(tree);
                     }
@@ -485,7 +493,10 @@ fn other_programs_take_what_comes_out() {
             tools.run("fsntfsinfo", &["-H", text(&path)]);
             let wim = folder.path().join("captured.wim");
             let _ = fs::remove_file(&wim);
-            tools.run("wimlib-imagex", &["capture", text(&path), text(&wim), "--compress=none", "--source-list=no"][..4].as_ref());
+            tools.run(
+                "wimlib-imagex",
+                &["capture", text(&path), text(&wim), "--compress=none", "--source-list=no"][..4].as_ref(),
+            );
             let wim = nanovhd::format::wim::Wim::open(vec![Arc::new(fs::read(&wim).unwrap())]).unwrap();
             let captured = wim.read_image(1).unwrap();
             compare(&revised.tree, &captured, Leniency { wim: true, written: true });
