@@ -21,6 +21,7 @@ pub mod host_files;
 pub mod layout;
 pub mod lookup;
 pub mod opened;
+pub mod package;
 mod recipe;
 pub mod reparse;
 pub mod seed;

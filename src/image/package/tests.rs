@@ -1,0 +1,1 @@
+//! Packages of small disks that are none: what is around them.
