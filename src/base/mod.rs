@@ -11,8 +11,10 @@ pub mod name;
 pub mod near;
 pub mod sddl;
 pub mod security;
+pub mod sparse;
 pub mod upcase;
 
 pub use filetime::FileTime;
 pub use io::{Disk, MemoryDisk, ReadAt, Slice};
 pub use name::Name;
+pub use sparse::Sparse;

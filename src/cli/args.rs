@@ -7,10 +7,10 @@ use parse_size::{ByteSuffix, Config};
 
 use crate::base::FileTime;
 use crate::format::wim::Compression;
-use crate::image::Format;
 use crate::image::diff::{Aspect, Aspects};
 use crate::image::edits::CopyIn;
-use crate::image::package::{self, Controller, Nic, Package, Target};
+use crate::image::package::{self, Controller, Nic, Package};
+use crate::image::{Firmware, Format};
 
 /// Turns a Windows image file (WIM, ESD, SWM) into a disk that boots. Needs no Windows, no administrator rights and no mounts.
 #[derive(Debug, Parser)]
@@ -188,9 +188,33 @@ pub(super) struct DiskArgs {
     /// The disk's size: bytes, or with a unit (4GiB, 4G: powers of 1024). Without it 4 GiB, or more if the image needs it.
     #[arg(long, value_name = "SIZE", value_parser = size)]
     pub(super) size: Option<u64>,
-    /// The container; without it the output's extension decides.
+    /// The machine that it is for: hyperv-gen1, hyperv-gen2, virtualbox, azure-gen1, azure-gen2, kvm, vmware, raw. It sets firmware,
+    /// partitions, container and boot settings, each of which can be set by itself too. Several give several disks from one reading
+    /// of the image; then the output is what their names begin with.
+    #[arg(long, value_name = "TARGET")]
+    pub(super) target: Vec<String>,
+    /// The container; without it the output's extension decides, or the target.
     #[arg(long, value_name = "FORMAT")]
     pub(super) format: Option<FormatArg>,
+    /// What starts the machine. Without it what the target has; or UEFI for a VHDX, and a BIOS for all else, as Microsoft's
+    /// converter has it.
+    #[arg(long, value_name = "FIRMWARE")]
+    pub(super) firmware: Option<FirmwareArg>,
+    /// Give what a BIOS starts a partition of its own.
+    #[arg(long)]
+    pub(super) separate_system: bool,
+    /// The size of the EFI system partition (200 MiB), or of the one with what a BIOS starts (500 MiB).
+    #[arg(long, value_name = "SIZE", value_parser = size)]
+    pub(super) system_size: Option<u64>,
+    /// The size of the Microsoft reserved partition on a UEFI disk (128 MiB); 0 for none.
+    #[arg(long, value_name = "SIZE", value_parser = size)]
+    pub(super) reserved_size: Option<u64>,
+    /// Add a recovery partition of that size.
+    #[arg(long, value_name = "SIZE", value_parser = size)]
+    pub(super) recovery_size: Option<u64>,
+    /// The size of the disk's sectors: 512, or 4096 in a VHDX or raw file.
+    #[arg(long, value_name = "SIZE", default_value = "512", value_parser = sector_size)]
+    pub(super) sector_size: u32,
     /// The volume's label, at most 32 characters.
     #[arg(long, value_name = "TEXT", default_value = "", value_parser = label)]
     pub(super) label: String,
@@ -224,9 +248,33 @@ pub(super) struct Convert {
     /// The file to make.
     #[arg(short, long, value_name = "FILE")]
     pub(super) output: PathBuf,
-    /// The container; without it the output's extension decides.
+    /// The machine that it is for: hyperv-gen1, hyperv-gen2, virtualbox, azure-gen1, azure-gen2, kvm, vmware, raw. It sets firmware,
+    /// partitions, container and boot settings, each of which can be set by itself too. Several give several disks from one reading
+    /// of the image; then the output is what their names begin with.
+    #[arg(long, value_name = "TARGET")]
+    pub(super) target: Vec<String>,
+    /// The container; without it the output's extension decides, or the target.
     #[arg(long, value_name = "FORMAT")]
     pub(super) format: Option<FormatArg>,
+    /// What starts the machine. Without it what the target has; or UEFI for a VHDX, and a BIOS for all else, as Microsoft's
+    /// converter has it.
+    #[arg(long, value_name = "FIRMWARE")]
+    pub(super) firmware: Option<FirmwareArg>,
+    /// Give what a BIOS starts a partition of its own.
+    #[arg(long)]
+    pub(super) separate_system: bool,
+    /// The size of the EFI system partition (200 MiB), or of the one with what a BIOS starts (500 MiB).
+    #[arg(long, value_name = "SIZE", value_parser = size)]
+    pub(super) system_size: Option<u64>,
+    /// The size of the Microsoft reserved partition on a UEFI disk (128 MiB); 0 for none.
+    #[arg(long, value_name = "SIZE", value_parser = size)]
+    pub(super) reserved_size: Option<u64>,
+    /// Add a recovery partition of that size.
+    #[arg(long, value_name = "SIZE", value_parser = size)]
+    pub(super) recovery_size: Option<u64>,
+    /// The size of the disk's sectors: 512, or 4096 in a VHDX or raw file.
+    #[arg(long, value_name = "SIZE", default_value = "512", value_parser = sector_size)]
+    pub(super) sector_size: u32,
     /// The moment to write as the disk's creation: RFC 3339 or seconds since 1970. Without it SOURCE_DATE_EPOCH, else that of the
     /// disk, else the year 2000.
     #[arg(long, value_name = "TIME", value_parser = timestamp)]
@@ -245,9 +293,9 @@ pub(super) struct Pack {
     /// The file to make.
     #[arg(short, long, value_name = "FILE")]
     pub(super) output: PathBuf,
-    /// The platform.
+    /// The machine that it is for: hyperv-gen1, hyperv-gen2, virtualbox, azure-gen1, azure-gen2, kvm, vmware, raw.
     #[arg(long, value_name = "TARGET")]
-    pub(super) target: TargetArg,
+    pub(super) target: String,
     /// What is made; without it an output '*.ova' is an OVA, '*.box' is a box, and all else a disk.
     #[arg(long, value_name = "PACKAGE")]
     pub(super) format: Option<PackageArg>,
@@ -266,9 +314,9 @@ pub(super) struct Pack {
     /// Its disk controller. Without it SATA. (Hyper-V has its own.)
     #[arg(long, value_name = "KIND")]
     pub(super) controller: Option<ControllerArg>,
-    /// Turn Secure Boot on.
-    #[arg(long)]
-    pub(super) secure_boot: bool,
+    /// Secure Boot, on or off. Without it as the target has it, if the disk boots by UEFI.
+    #[arg(long, value_name = "on|off", value_parser = switch)]
+    pub(super) secure_boot: Option<bool>,
     /// How the result is compressed. Without it a box is with gzip, which every Vagrant unpacks, and a disk is not. An OVA never is.
     #[arg(long, value_name = "KIND")]
     pub(super) compress: Option<PackCompressArg>,
@@ -293,43 +341,6 @@ pub(super) struct Pack {
     /// Replace an existing output.
     #[arg(long)]
     pub(super) force: bool,
-}
-
-/// A [`Target`] as typed.
-#[derive(Debug, Clone, Copy, ValueEnum)]
-pub(super) enum TargetArg {
-    /// Hyper-V, a machine with a BIOS.
-    HypervGen1,
-    /// Hyper-V, a machine with UEFI.
-    HypervGen2,
-    /// VirtualBox.
-    #[value(name = "virtualbox")]
-    VirtualBox,
-    /// Azure, a machine with a BIOS.
-    AzureGen1,
-    /// Azure, a machine with UEFI.
-    AzureGen2,
-    /// QEMU and KVM, through libvirt.
-    Kvm,
-    /// ESXi, Workstation and Fusion.
-    Vmware,
-    /// Whatever takes sectors.
-    Raw,
-}
-
-impl From<TargetArg> for Target {
-    fn from(target: TargetArg) -> Self {
-        match target {
-            TargetArg::HypervGen1 => Self::HypervGen1,
-            TargetArg::HypervGen2 => Self::HypervGen2,
-            TargetArg::VirtualBox => Self::VirtualBox,
-            TargetArg::AzureGen1 => Self::AzureGen1,
-            TargetArg::AzureGen2 => Self::AzureGen2,
-            TargetArg::Kvm => Self::Kvm,
-            TargetArg::Vmware => Self::Vmware,
-            TargetArg::Raw => Self::Raw,
-        }
-    }
 }
 
 /// A [`Package`] as typed.
@@ -635,6 +646,30 @@ pub(super) enum LevelArg {
     Note,
 }
 
+/// [`Firmware`] as typed.
+#[derive(Debug, Clone, Copy, ValueEnum)]
+pub(super) enum FirmwareArg {
+    /// A BIOS; the disk gets an MBR.
+    Bios,
+    /// UEFI; the disk gets a GPT.
+    Uefi,
+    /// Either, as Windows To Go; the disk gets an MBR and a FAT32 partition.
+    Both,
+    /// None: the disk is for native boot, or holds data.
+    None,
+}
+
+impl From<FirmwareArg> for Firmware {
+    fn from(firmware: FirmwareArg) -> Self {
+        match firmware {
+            FirmwareArg::Bios => Self::Bios,
+            FirmwareArg::Uefi => Self::Uefi,
+            FirmwareArg::Both => Self::Both,
+            FirmwareArg::None => Self::None,
+        }
+    }
+}
+
 /// [`Format`] as typed.
 #[derive(Debug, Clone, Copy, ValueEnum)]
 pub(super) enum FormatArg {
@@ -691,6 +726,14 @@ fn cluster_size(text: &str) -> Result<u32, String> {
     if fits { Ok(bytes as u32) } else { Err(format!("{bytes} bytes; allowed: 512, 1K, 2K, 4K, 8K, 16K, 32K, 64K")) }
 }
 
+fn sector_size(text: &str) -> Result<u32, String> {
+    match size(text)? {
+        512 => Ok(512),
+        4096 => Ok(4096),
+        other => Err(format!("{other} bytes; allowed: 512, 4096")),
+    }
+}
+
 fn copy(text: &str) -> Result<CopyIn, String> {
     CopyIn::parse(text).map_err(|error| error.to_string())
 }
@@ -716,6 +759,14 @@ fn label(text: &str) -> Result<String, String> {
         return Err("control characters".into());
     }
     Ok(text.to_owned())
+}
+
+fn switch(text: &str) -> Result<bool, String> {
+    match text {
+        "on" => Ok(true),
+        "off" => Ok(false),
+        _ => Err("neither on nor off".into()),
+    }
 }
 
 /// A machine's memory, in MiB.

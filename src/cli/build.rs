@@ -1,6 +1,6 @@
 //! `nanovhd build`.
 
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::time::Instant;
 
 use serde::Serialize;
@@ -10,12 +10,15 @@ use super::{Env, output, progress};
 use crate::base::FileTime;
 use crate::error::{Context, Error, Result};
 use crate::image::layout::{FileSystem, Role};
-use crate::image::{Format, ImagePlan, Input, Recipe, Source, Summary, host};
+use crate::image::{Firmware, Format, ImagePlan, Input, Layout, Recipe, Source, Summary, Target, build_all, host};
 
 pub(super) fn run(command: &Build, json: bool, env: &mut Env<'_>) -> Result<()> {
-    let mut recipe = recipe(&command.output, &command.disk, false, env)?;
-    recipe.edits = super::edit::edits(&command.edits)?;
-    recipe.accept_dirty = command.accept_dirty;
+    let mut recipes = recipes(&command.output, &command.disk, false, env)?;
+    let edits = super::edit::edits(&command.edits)?;
+    for recipe in &mut recipes {
+        recipe.edits = edits.clone();
+        recipe.accept_dirty = command.accept_dirty;
+    }
     let name = command.wim.display().to_string();
     let source = match Input::open(&command.wim, command.parts.as_deref())? {
         Input::Wim(wim) => {
@@ -28,23 +31,80 @@ pub(super) fn run(command: &Build, json: bool, env: &mut Env<'_>) -> Result<()> 
             return Err(Error::invalid("a disk has no integrity table; `nanovhd verify` checks it").context(name));
         }
         Input::Disk(disk) => {
-            disk.refuse_output(&command.output)?;
+            recipes.iter().try_for_each(|recipe| disk.refuse_output(&recipe.output))?;
             Source::of_disk(&disk, &name, None)?
         }
     };
-    make(source, &recipe, &command.disk, json, env)?;
+    make(source, &recipes, &command.disk, json, env)?;
     Ok(())
 }
 
-/// The recipe that the arguments amount to. `replace` allows an existing output to be replaced even without `--force`.
-pub(super) fn recipe(output: &Path, disk: &DiskArgs, replace: bool, env: &Env<'_>) -> Result<Recipe> {
-    host::check_target(output, disk.force || replace)?;
-    let format = disk.format.map_or_else(|| Format::of_path(output), |format| Ok(format.into()))?;
+/// The recipes that the arguments amount to: one for each target. `replace` allows an existing output to be replaced even without
+/// `--force`.
+pub(super) fn recipes(output: &Path, disk: &DiskArgs, replace: bool, env: &Env<'_>) -> Result<Vec<Recipe>> {
+    let targets = disk.target.iter().map(|name| Target::named(name)).collect::<Result<Vec<_>>>()?;
+    for (index, target) in targets.iter().enumerate() {
+        if targets[..index].iter().any(|earlier| earlier.name == target.name) {
+            return Err(Error::invalid("a target that is named twice").found(&target.name));
+        }
+    }
+    match targets.as_slice() {
+        [] => Ok(vec![recipe(output.to_owned(), disk, None, replace, env)?]),
+        [target] => {
+            let output = if output.extension().is_some() { output.to_owned() } else { named(output, "", disk, target) };
+            Ok(vec![recipe(output, disk, Some(target), replace, env)?])
+        }
+        several => {
+            if Format::of_path(output).is_ok() {
+                return Err(Error::invalid("with several targets the output is what their files' names begin with")
+                    .found(output.display())
+                    .hint(format_args!("say --output {}", output.with_extension("").display())));
+            }
+            let of_each = several.iter().map(|target| {
+                let output = named(output, &format!("-{}", target.name), disk, target);
+                recipe(output, disk, Some(target), replace, env)
+            });
+            of_each.collect()
+        }
+    }
+}
+
+/// An output's name with the extension of its container.
+fn named(output: &Path, suffix: &str, disk: &DiskArgs, target: &Target) -> PathBuf {
+    let format = disk.format.map_or(target.format, Format::from);
+    let mut name = output.as_os_str().to_owned();
+    name.push(format!("{suffix}.{}", format.extension()));
+    name.into()
+}
+
+fn recipe(
+    output: PathBuf,
+    disk: &DiskArgs,
+    target: Option<&'static Target>,
+    replace: bool,
+    env: &Env<'_>,
+) -> Result<Recipe> {
+    host::check_target(&output, disk.force || replace)?;
+    let format = format(&output, disk, target)?;
+    let usual = match format {
+        Format::Vhdx | Format::VhdxFixed => Firmware::Uefi,
+        _ => Firmware::Bios,
+    };
+    let firmware = disk.firmware.map(Firmware::from).or(target.map(|target| target.firmware)).unwrap_or(usual);
     let timestamp = timestamp(disk.timestamp, env)?;
     Ok(Recipe {
         force: disk.force || replace,
         format,
         size: disk.size,
+        layout: Layout {
+            firmware,
+            separate_system: disk.separate_system,
+            system_bytes: disk.system_size,
+            reserved_bytes: disk.reserved_size,
+            recovery_bytes: disk.recovery_size,
+            sector_size: disk.sector_size,
+        },
+        target,
         label: disk.label.clone(),
         cluster_size: disk.cluster_size,
         seed: disk.seed,
@@ -52,6 +112,21 @@ pub(super) fn recipe(output: &Path, disk: &DiskArgs, replace: bool, env: &Env<'_
         verify: !disk.no_verify,
         ..Recipe::new(output)
     })
+}
+
+/// The container: as asked for; else, of those that the target takes, its usual one if the output's extension allows it.
+fn format(output: &Path, disk: &DiskArgs, target: Option<&Target>) -> Result<Format> {
+    let format = match (disk.format, target) {
+        (Some(format), _) => format.into(),
+        (None, None) => Format::of_path(output)?,
+        (None, Some(target)) => {
+            let named = Format::of_path(output)?;
+            let has_extension = |format: &&Format| format.extension() == named.extension();
+            std::iter::once(&target.format).chain(&target.accepts).find(has_extension).copied().unwrap_or(named)
+        }
+    };
+    target.map_or(Ok(()), |target| target.check_format(format))?;
+    Ok(format)
 }
 
 /// The moment that was asked for: by the argument, else by SOURCE_DATE_EPOCH.
@@ -67,32 +142,56 @@ struct Report<'s> {
     built: bool,
     seconds: f64,
     #[serde(flatten)]
-    summary: &'s Summary,
+    made: Made<'s>,
 }
 
-/// Plans, and builds unless it is a dry run; tells what came of it. Whether a disk was made is the result.
-pub(super) fn make(source: Source, recipe: &Recipe, disk: &DiskArgs, json: bool, env: &mut Env<'_>) -> Result<bool> {
+/// One disk is told as such, several as a list.
+#[derive(Debug, Serialize)]
+#[serde(untagged)]
+enum Made<'s> {
+    One(&'s Summary),
+    Several { disks: &'s [Summary] },
+}
+
+/// Plans, and builds unless it is a dry run; tells what came of it. Whether disks were made is the result.
+pub(super) fn make(source: Source, recipes: &[Recipe], disk: &DiskArgs, json: bool, env: &mut Env<'_>) -> Result<bool> {
     let start = Instant::now();
-    let plan = ImagePlan::new(source, recipe)?;
-    let summary = if disk.dry_run {
-        plan.into_summary()
+    let plan = |recipe| ImagePlan::new(source.clone(), recipe);
+    let plans = recipes.iter().map(plan).collect::<Result<Vec<_>>>()?;
+    drop(source);
+    let summaries = if disk.dry_run {
+        plans.into_iter().map(ImagePlan::into_summary).collect()
     } else {
         let (threads, control) = (env.threads, &env.control);
-        progress::with_bar("Writing", env, || plan.build(threads, control))?
+        progress::with_bar("Writing", env, || build_all(plans, threads, control))?
     };
-    let report = Report { built: !disk.dry_run, seconds: start.elapsed().as_secs_f64(), summary: &summary };
+    let (built, seconds) = (!disk.dry_run, start.elapsed().as_secs_f64());
     if json {
-        output::json(env, &report)?
+        let made = match summaries.as_slice() {
+            [one] => Made::One(one),
+            several => Made::Several { disks: several },
+        };
+        output::json(env, &Report { built, seconds, made })?;
     } else {
-        print(&report, env)?
-    };
-    output::warnings(env, &report.summary.warnings)?;
-    output::losses(env, &report.summary.losses)?;
-    Ok(report.built)
+        for (number, summary) in summaries.iter().enumerate() {
+            if number > 0 {
+                output::line(env.stdout, format_args!(""))?;
+            }
+            print(summary, built, seconds, env)?;
+        }
+    }
+    let (mut warnings, mut losses) = (Vec::new(), Vec::new());
+    for summary in &summaries {
+        warnings.extend(summary.warnings.iter().filter(|text| !warnings.contains(*text)).cloned().collect::<Vec<_>>());
+        losses.extend(summary.losses.iter().filter(|text| !losses.contains(*text)).cloned().collect::<Vec<_>>());
+    }
+    output::warnings(env, &warnings)?;
+    output::losses(env, &losses)?;
+    Ok(built)
 }
 
-fn print(report: &Report<'_>, env: &mut Env<'_>) -> Result<()> {
-    let Summary { image, output: file, disk, volume, boot, .. } = report.summary;
+fn print(summary: &Summary, built: bool, seconds: f64, env: &mut Env<'_>) -> Result<()> {
+    let Summary { image, output: file, disk, volume, boot, .. } = summary;
     let mut say = |name: &str, text: String| output::line(env.stdout, format_args!("{name:<10} {text}"));
     let machine = image.machine.map(|machine| machine.to_string());
     let details: Vec<&str> =
@@ -122,14 +221,14 @@ fn print(report: &Report<'_>, env: &mut Env<'_>) -> Result<()> {
             output::bytes(volume.cluster_size),
         ),
     )?;
-    for step in &report.summary.steps {
+    for step in &summary.steps {
         say("edit", step.to_string())?;
     }
     if let Some(boot) = boot {
         say("boot", format!("{} boot files and a BCD store; loader {}", boot.files, boot.loader))?;
     }
-    if report.built {
-        say("output", format!("{}, {} in {:.2} s", file.path, output::bytes(file.file_bytes), report.seconds))
+    if built {
+        say("output", format!("{}, {} in {:.2} s", file.path, output::bytes(file.file_bytes), seconds))
     } else {
         say("output", format!("{}, {}: not made (dry run)", file.path, output::bytes(file.file_bytes)))
     }

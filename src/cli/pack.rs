@@ -8,6 +8,7 @@ use serde::Serialize;
 use super::args::Pack;
 use super::{Env, build, output, progress};
 use crate::error::Result;
+use crate::image::Target;
 use crate::image::package::pack::{Packing, Request};
 use crate::image::package::{Catalog, Compression, Package, Report};
 
@@ -45,7 +46,7 @@ fn request(command: &Pack, env: &Env<'_>) -> Result<Request> {
     Ok(Request {
         image: command.image.clone(),
         package: command.format.map_or_else(|| package(&command.output), Package::from),
-        target: command.target.into(),
+        target: Target::named(&command.target)?,
         output: command.output.clone(),
         force: command.force,
         name: command.name.clone(),

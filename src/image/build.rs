@@ -154,7 +154,8 @@ impl<'r> ImagePlan<'r> {
             Ok(place.end - place.start)
         })
         .map_err(of_source)?;
-        let division = division.unwrap_or_else(|| unreachable!("a plan of an unknown length"));
+        let division: Division = division.ok_or_else(|| Error::invalid("a plan of an unknown length"))?;
+        recipe.target.map_or(Ok(()), |target| target.check_size(division.disk_bytes))?;
 
         let volume_summary = plan.summary().clone();
         let mut main = Some((tree, plan));
@@ -162,7 +163,7 @@ impl<'r> ImagePlan<'r> {
         for slot in &division.slots {
             let (tree, plan) = match (slot.role, slot.file_system) {
                 (_, FileSystem::None) => continue,
-                (Role::Windows, _) => main.take().unwrap_or_else(|| unreachable!("two partitions for the image")),
+                (Role::Windows, _) => main.take().ok_or_else(|| Error::invalid("two partitions for the image"))?,
                 (role, FileSystem::Ntfs) => {
                     let tree = empty(timestamp);
                     let options = volume_options(recipe, &seed, timestamp, slot.range.start, "", role);
@@ -411,7 +412,8 @@ fn seed_of(recipe: &Recipe, guid: Uuid, index: usize) -> Seed {
     let number = |value: u64| value.to_le_bytes();
     let (index, cluster_size) = (number(index as u64), number(u64::from(recipe.cluster_size)));
     let size = number(recipe.size.unwrap_or(0));
-    let edits = recipe.edits.fingerprint();
+    let mut edits = recipe.edits.fingerprint();
+    edits.extend(recipe.layout.fingerprint());
     let parts = [&b"derived"[..], guid.as_bytes(), &index, recipe.label.as_bytes(), &cluster_size, &size];
     Seed::from_parts(parts.into_iter().chain(edits.iter().map(Vec::as_slice)))
 }

@@ -14,7 +14,7 @@
 
 use std::ops::Range;
 
-use serde::Serialize;
+use serde::{Deserialize, Serialize};
 use uuid::Uuid;
 
 use super::Format;
@@ -41,7 +41,7 @@ const MIN_FAT32: u64 = 36 * MIB;
 const MIN_FAT32_4K: u64 = 260 * MIB;
 
 /// Which firmware is to start the machine.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "lowercase")]
 pub enum Firmware {
     /// A BIOS.
@@ -166,6 +166,24 @@ const NO_DRIVE_LETTER: u64 = 1 << 63;
 const PLATFORM_REQUIRED: u64 = 1;
 
 impl Layout {
+    /// What tells this layout from the usual one: part of a disk's identity, since two disks of one image may meet in one machine.
+    pub fn fingerprint(&self) -> Option<Vec<u8>> {
+        if *self == Self::default() {
+            return None;
+        }
+        let firmware = match self.firmware {
+            Firmware::Bios => "bios",
+            Firmware::Uefi => "uefi",
+            Firmware::Both => "both",
+            Firmware::None => "none",
+        };
+        let sizes = [self.system_bytes, self.reserved_bytes, self.recovery_bytes]
+            .map(|size| size.map_or("-".into(), |size| size.to_string()));
+        Some(
+            format!("layout {firmware} {} {} {}", self.separate_system, sizes.join(" "), self.sector_size).into_bytes(),
+        )
+    }
+
     /// Whether the table is a GPT, in this container.
     pub fn is_gpt(&self, format: Format) -> bool {
         match self.firmware {

@@ -26,6 +26,7 @@ mod recipe;
 pub mod reparse;
 pub mod seed;
 pub mod source;
+pub mod target;
 pub mod verify;
 
 pub use build::{ImagePlan, Summary, build_all};
@@ -33,3 +34,4 @@ pub use control::Control;
 pub use layout::{Firmware, Layout};
 pub use recipe::{Format, Recipe};
 pub use source::{Choice, Input, Source};
+pub use target::Target;

@@ -2,15 +2,16 @@
 
 use std::path::{Path, PathBuf};
 
-use serde::Serialize;
+use serde::{Deserialize, Serialize};
 
 use super::edits::Edits;
 use super::layout::Layout;
+use super::target::Target;
 use crate::base::FileTime;
 use crate::error::{Error, Result};
 
 /// The container of a disk.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]
 pub enum Format {
     /// A VHD that grows: only blocks that hold something are in the file.
@@ -116,6 +117,8 @@ pub struct Recipe {
     pub size: Option<u64>,
     /// Its partitions, and what starts it.
     pub layout: Layout,
+    /// The machine that it is for, if one was named.
+    pub target: Option<&'static Target>,
     /// The volume's label.
     pub label: String,
     /// The volume's cluster size in bytes.
@@ -141,6 +144,7 @@ impl Recipe {
             format: Format::Vhd,
             size: None,
             layout: Layout::default(),
+            target: None,
             label: String::new(),
             cluster_size: 4096,
             seed: None,

@@ -133,6 +133,7 @@ fn head(path: &Path) -> Result<([u8; 8], u64)> {
 }
 
 /// One image of a source, chosen, with its files still unread.
+#[derive(Clone)]
 pub struct Source {
     /// Its files.
     pub tree: Tree,

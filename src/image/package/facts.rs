@@ -2,9 +2,10 @@
 
 use serde::Serialize;
 
+use super::super::Target;
 use super::super::layout::Firmware;
 use super::super::seed::Seed;
-use super::target::Target;
+use super::target::Platform;
 use crate::base::FileTime;
 use crate::error::{Error, Result};
 use crate::format::wim::Version;
@@ -23,7 +24,7 @@ pub struct MachineFacts {
     /// Its name, and that of the files in the package.
     pub name: String,
     /// The platform.
-    pub target: Target,
+    pub target: &'static Target,
     /// What starts it: a BIOS or UEFI.
     pub firmware: Firmware,
     /// Whether the firmware starts only what Microsoft has signed.
@@ -156,14 +157,21 @@ impl Os {
 }
 
 impl MachineFacts {
-    /// A machine with the devices that a Windows has drivers for everywhere: 1 GiB, one processor, SATA and an Intel adapter.
-    pub fn new(name: impl Into<String>, target: Target, firmware: Firmware, seed: Seed, timestamp: FileTime) -> Self {
-        let nic = if target == Target::Vmware { Nic::E1000e } else { Nic::E1000 };
+    /// A machine with the devices that a Windows has drivers for everywhere: 1 GiB, one processor, SATA and an Intel adapter; with
+    /// Secure Boot where the target has it.
+    pub fn new(
+        name: impl Into<String>,
+        target: &'static Target,
+        firmware: Firmware,
+        seed: Seed,
+        timestamp: FileTime,
+    ) -> Self {
+        let nic = if Platform::of(target) == Platform::Vmware { Nic::E1000e } else { Nic::E1000 };
         Self {
             name: name.into(),
             target,
             firmware,
-            secure_boot: false,
+            secure_boot: target.secure_boot && firmware == Firmware::Uefi,
             memory_mib: 1024,
             cpus: 1,
             nic,
@@ -213,21 +221,22 @@ impl MachineFacts {
     }
 
     fn check_firmware(&self) -> Result<()> {
-        let name = self.target.name();
-        match (self.target.firmware(), self.firmware) {
-            (Some(Firmware::Bios), Firmware::Uefi) => {
-                Err(Error::invalid(format_args!("{name} has a BIOS, which cannot start this disk"))
-                    .found("a disk for UEFI")
-                    .hint("choose a target with UEFI, or build the disk for a BIOS"))
-            }
-            (Some(Firmware::Uefi), Firmware::Bios) => {
-                Err(Error::invalid(format_args!("{name} has UEFI, which cannot start this disk"))
-                    .found("a disk for a BIOS")
-                    .hint("choose a target with a BIOS, or build the disk for UEFI"))
-            }
-            (_, Firmware::None) if self.target != Target::Raw => {
+        let (name, platform) = (&self.target.name, Platform::of(self.target));
+        let other = |has: &str, found: &str| {
+            Err(Error::invalid(format_args!("{name} has {has}, which cannot start this disk"))
+                .found(format_args!("a disk for {found}"))
+                .hint("choose another target, or build the disk for this one"))
+        };
+        match self.firmware {
+            Firmware::None if platform != Platform::Other => {
                 Err(Error::invalid("no firmware can start this disk, so that it makes no machine")
                     .hint("choose a disk that boots, or target raw"))
+            }
+            Firmware::Uefi if platform.has_generations() && self.target.firmware == Firmware::Bios => {
+                other("a BIOS", "UEFI")
+            }
+            Firmware::Bios if platform.has_generations() && self.target.firmware == Firmware::Uefi => {
+                other("UEFI", "a BIOS")
             }
             _ if self.secure_boot && !self.uefi() => {
                 Err(Error::invalid("Secure Boot needs UEFI").found("a disk for a BIOS"))

@@ -80,37 +80,11 @@ impl Job {
         }
         self.package.check(self.facts.target, self.compression)?;
         self.facts.check()?;
-        self.check_extension()?;
         if let Some(catalog) = &self.catalog {
             host::check_target(&catalog.path, true)?;
             self.merged(catalog, "")?;
         }
         Ok(())
-    }
-
-    /// A disk is named as what it is; for archives that is up to the user.
-    fn check_extension(&self) -> Result<()> {
-        if self.package != Package::Plain {
-            return Ok(());
-        }
-        let format = self.package.format(self.facts.target);
-        let extension = format.extension();
-        let ends = |end: &str| match self.compression.extension() {
-            Some(compressed) => self.named(&format!(".{end}.{compressed}")),
-            None => self.named(&format!(".{end}")),
-        };
-        if ends(extension) || (extension == "img" && ends("raw")) {
-            return Ok(());
-        }
-        let compressed = self.compression.extension().map_or(String::new(), |compressed| format!(".{compressed}"));
-        Err(Error::invalid(format_args!("the output's name does not say that it is a {} disk", format.name()))
-            .found(self.output.display())
-            .allowed(format_args!("*.{extension}{compressed}"))
-            .hint("rename the output, or choose another target or compression"))
-    }
-
-    fn named(&self, end: &str) -> bool {
-        self.output.to_string_lossy().to_ascii_lowercase().ends_with(end)
     }
 
     /// Makes the package out of a finished disk.
@@ -122,8 +96,13 @@ impl Job {
         let checksum = self.checksum.then(|| self.write_checksum(&written.sha256, control)).transpose()?;
         let catalog = self.catalog.as_ref().map(|catalog| self.list(catalog, &written.sha256, control)).transpose()?;
         let file = self.output.display().to_string();
-        let place =
-            Place { file: &file, bytes: written.bytes, catalog: catalog.as_deref(), compression: self.compression };
+        let place = Place {
+            file: &file,
+            bytes: written.bytes,
+            catalog: catalog.as_deref(),
+            format: disk.format,
+            compression: self.compression,
+        };
         Ok(Report {
             next_steps: next_steps(self.package, &self.facts, &place),
             package: self.package,
@@ -170,7 +149,7 @@ impl Job {
     }
 
     fn provider(&self) -> Option<Provider> {
-        self.facts.target.provider().filter(|_| self.package == Package::Box)
+        Provider::of(self.facts.target).filter(|_| self.package == Package::Box)
     }
 }
 

@@ -41,9 +41,10 @@ pub use compress::Compression;
 pub use facts::{Controller, MachineFacts, Nic, Os};
 pub use job::{Catalog, Job, Report};
 pub use next_steps::{Place, next_steps};
-pub use target::{Provider, Target};
+use target::Platform;
+pub use target::Provider;
 
-use super::{Control, Format};
+use super::{Control, Format, Target};
 use crate::base::ReadAt;
 use crate::error::{Error, Result};
 
@@ -81,12 +82,13 @@ pub struct Written {
 }
 
 impl Package {
-    /// The container that the disk has to be in.
-    pub fn format(self, target: Target) -> Format {
-        match (self, target.provider()) {
-            (Self::Plain, _) | (Self::Box, None | Some(Provider::HyperV)) => target.format(),
-            (Self::Ova, _) | (Self::Box, Some(Provider::VirtualBox)) => Format::VmdkStream,
-            (Self::Box, Some(Provider::Libvirt)) => Format::Qcow2,
+    /// The container that the disk has to be in; of a plain disk any that the target takes.
+    pub fn format(self, target: &Target) -> Option<Format> {
+        match (self, Provider::of(target)) {
+            (Self::Plain, _) | (Self::Box, None) => None,
+            (Self::Box, Some(Provider::HyperV)) => Some(target.format),
+            (Self::Ova, _) | (Self::Box, Some(Provider::VirtualBox)) => Some(Format::VmdkStream),
+            (Self::Box, Some(Provider::Libvirt)) => Some(Format::Qcow2),
         }
     }
 
@@ -99,27 +101,46 @@ impl Package {
     }
 
     /// Refuses what the receiver would.
-    pub fn check(self, target: Target, compression: Compression) -> Result<()> {
-        let name = target.name();
-        match self {
-            Self::Ova if !matches!(target, Target::VirtualBox | Target::Vmware) => {
-                Err(Error::invalid(format_args!("{name} takes no OVA"))
-                    .allowed("targets virtualbox and vmware")
-                    .hint("make a disk for it, or a box"))
-            }
-            Self::Ova if compression != Compression::None => {
+    pub fn check(self, target: &Target, compression: Compression) -> Result<()> {
+        let name = &target.name;
+        match (self, Platform::of(target)) {
+            (Self::Ova, Platform::VirtualBox | Platform::Vmware) if compression == Compression::None => Ok(()),
+            (Self::Ova, Platform::VirtualBox | Platform::Vmware) => {
                 Err(Error::invalid("an OVA is never compressed as a whole; the disk in it is already")
                     .hint("leave --compress out"))
             }
-            Self::Box if target.provider().is_none() => Err(Error::invalid(format_args!("Vagrant has no {name}"))
-                .allowed("targets hyperv-gen1, hyperv-gen2, virtualbox and kvm")
-                .hint("make a disk for it")),
-            Self::Plain if target.is_azure() && compression != Compression::None => {
+            (Self::Ova, _) => Err(Error::invalid(format_args!("{name} takes no OVA"))
+                .allowed("targets virtualbox and vmware")
+                .hint("make a disk for it, or a box")),
+            (Self::Box, _) if Provider::of(target).is_none() => {
+                Err(Error::invalid(format_args!("there are no boxes for {name}"))
+                    .allowed("targets hyperv-gen1, hyperv-gen2, virtualbox and kvm")
+                    .hint("make a disk for it"))
+            }
+            (Self::Plain, Platform::Azure) if compression != Compression::None => {
                 Err(Error::invalid("Azure takes no compressed disks").hint("leave --compress out"))
             }
             _ => Ok(()),
         }
     }
+
+    /// Refuses a disk that the receiver would refuse.
+    fn check_disk(self, disk: &Disk<'_>, target: &Target) -> Result<()> {
+        target.check_size(disk.disk_bytes)?;
+        match (self, self.format(target)) {
+            (Self::Ova, Some(wanted)) | (Self::Box, Some(wanted @ Format::VmdkStream)) if disk.format != wanted => {
+                Err(wrong_format(disk.format, wanted))
+            }
+            (Self::Box, Some(wanted)) if disk.format.extension() != wanted.extension() => {
+                Err(wrong_format(disk.format, wanted))
+            }
+            _ => target.check_format(disk.format),
+        }
+    }
+}
+
+fn wrong_format(found: Format, wanted: Format) -> Error {
+    Error::invalid("the disk is in a container that the package cannot have").found(found.name()).allowed(wanted.name())
 }
 
 /// Writes a package of one disk.
@@ -136,7 +157,7 @@ pub fn write(
 ) -> Result<Written> {
     package.check(facts.target, compression)?;
     facts.check()?;
-    check_format(package, disk, facts.target)?;
+    package.check_disk(disk, facts.target)?;
     let failed = |e| failure(control, e);
     let mut hashing = Hashing { out, hash: Sha256::new(), bytes: 0 };
     let mut compressor = compress::Compressor::new(&mut hashing, compression, threads).map_err(failed)?;
@@ -151,24 +172,6 @@ pub fn write(
     };
     compressor.finish().map_err(failed)?;
     Ok(Written { members, bytes: hashing.bytes, sha256: hex(&hashing.hash.finalize()) })
-}
-
-fn check_format(package: Package, disk: &Disk<'_>, target: Target) -> Result<()> {
-    let wanted = package.format(target);
-    let fits = match package {
-        Package::Plain => true,
-        Package::Ova => disk.format == wanted,
-        Package::Box => {
-            disk.format.extension() == wanted.extension()
-                && (disk.format == Format::VmdkStream) == (wanted == Format::VmdkStream)
-        }
-    };
-    if fits {
-        return Ok(());
-    }
-    Err(Error::invalid("the disk is in a container that the package cannot have")
-        .found(disk.format.name())
-        .allowed(wanted.name()))
 }
 
 /// Why a write failed: because it was asked to stop, or because of the host.

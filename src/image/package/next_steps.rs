@@ -1,7 +1,9 @@
 //! What to type next, for each platform and package.
 
+use super::super::Format;
 use super::super::layout::Firmware;
-use super::{Compression, Controller, MachineFacts, Nic, Package, Target};
+use super::target::generation;
+use super::{Compression, Controller, MachineFacts, Nic, Package, Platform, Provider};
 
 /// Where the package is.
 #[derive(Debug, Clone, Copy)]
@@ -12,6 +14,8 @@ pub struct Place<'p> {
     pub bytes: u64,
     /// The catalog that lists it, if it is a box.
     pub catalog: Option<&'p str>,
+    /// The container of the disk.
+    pub format: Format,
     /// How the file is compressed as a whole.
     pub compression: Compression,
 }
@@ -65,15 +69,15 @@ pub fn next_steps(package: Package, facts: &MachineFacts, place: &Place<'_>) -> 
     }
     steps.extend(match package {
         Package::Box => vagrant(facts, place),
-        Package::Ova | Package::Plain => match facts.target {
-            Target::HypervGen1 | Target::HypervGen2 => hyperv(facts, &file),
-            Target::VirtualBox if package == Package::Ova => virtualbox_ova(facts, &file),
-            Target::VirtualBox => virtualbox_disk(facts, &file),
-            Target::AzureGen1 | Target::AzureGen2 => azure(facts, &file, place.bytes),
-            Target::Kvm => kvm(facts, &file),
-            Target::Vmware if package == Package::Ova => vmware_ova(facts, &file),
-            Target::Vmware => vmware_disk(facts, &file),
-            Target::Raw => raw(facts, &file),
+        Package::Ova | Package::Plain => match Platform::of(facts.target) {
+            Platform::HyperV => hyperv(facts, &file),
+            Platform::VirtualBox if package == Package::Ova => virtualbox_ova(facts, &file),
+            Platform::VirtualBox => virtualbox_disk(facts, &file),
+            Platform::Azure => azure(facts, &file, place.bytes),
+            Platform::Kvm => kvm(facts, &file, place.format),
+            Platform::Vmware if package == Package::Ova => vmware_ova(facts, &file),
+            Platform::Vmware => vmware_disk(facts, &file),
+            Platform::Other => raw(facts, &file, place.format),
         },
     });
     steps
@@ -81,7 +85,7 @@ pub fn next_steps(package: Package, facts: &MachineFacts, place: &Place<'_>) -> 
 
 fn vagrant(facts: &MachineFacts, place: &Place<'_>) -> Vec<String> {
     let shell = Shell::HERE;
-    let provider = facts.target.provider().map_or("hyperv", |provider| provider.name());
+    let provider = Provider::of(facts.target).map_or("hyperv", |provider| provider.name());
     let name = shell.quote(&facts.name);
     let add = match place.catalog {
         Some(catalog) => format!("vagrant box add --provider {provider} {}", shell.path(catalog)),
@@ -93,7 +97,7 @@ fn vagrant(facts: &MachineFacts, place: &Place<'_>) -> Vec<String> {
 fn hyperv(facts: &MachineFacts, file: &str) -> Vec<String> {
     let shell = Shell::PowerShell;
     let name = shell.quote(&facts.name);
-    let generation = if facts.target == Target::HypervGen2 { 2 } else { 1 };
+    let generation = generation(facts.target);
     let mut steps = vec![format!(
         "New-VM -Name {name} -Generation {generation} -MemoryStartupBytes {}MB -VHDPath {} -SwitchName 'Default Switch'",
         facts.memory_mib,
@@ -140,14 +144,14 @@ fn virtualbox_disk(facts: &MachineFacts, file: &str) -> Vec<String> {
 fn azure(facts: &MachineFacts, file: &str, bytes: u64) -> Vec<String> {
     let shell = Shell::HERE;
     let (name, file) = (shell.quote(&facts.file_name()), shell.path(file));
-    let generation = if facts.target == Target::AzureGen2 { "V2" } else { "V1" };
+    let generation = generation(facts.target);
     let (set, sas) = match shell {
         Shell::Posix => ("SAS=$(", "\"$SAS\""),
         Shell::PowerShell => ("$SAS = $(", "\"$SAS\""),
     };
     vec![
         format!(
-            "az disk create --resource-group GROUP --name {name} --os-type Windows --hyper-v-generation {generation} --upload-type Upload \
+            "az disk create --resource-group GROUP --name {name} --os-type Windows --hyper-v-generation V{generation} --upload-type Upload \
              --upload-size-bytes {bytes} --sku Standard_LRS"
         ),
         format!(
@@ -160,7 +164,7 @@ fn azure(facts: &MachineFacts, file: &str, bytes: u64) -> Vec<String> {
     ]
 }
 
-fn kvm(facts: &MachineFacts, file: &str) -> Vec<String> {
+fn kvm(facts: &MachineFacts, file: &str, format: Format) -> Vec<String> {
     let shell = Shell::HERE;
     let name = shell.quote(&facts.name);
     let bus = if facts.controller == Controller::Virtio { "virtio" } else { "sata" };
@@ -180,7 +184,7 @@ fn kvm(facts: &MachineFacts, file: &str) -> Vec<String> {
         _ => "",
     };
     // A comma in a path would end the option's value; libvirt's tools take two for one.
-    let disk = shell.quote(&format!("path={},format=qcow2,bus={bus}", file.replace(',', ",,")));
+    let disk = shell.quote(&format!("path={},format={},bus={bus}", file.replace(',', ",,"), format.qemu_driver()));
     vec![format!(
         "virt-install --import --name {name} --memory {} --vcpus {} --os-variant {} --disk {disk} \
          --network network=default,model={nic}{boot} --noautoconsole",
@@ -218,10 +222,10 @@ fn file_name(path: &str) -> &str {
     path.rsplit(['/', '\\']).next().unwrap_or(path)
 }
 
-fn raw(facts: &MachineFacts, file: &str) -> Vec<String> {
+fn raw(facts: &MachineFacts, file: &str, format: Format) -> Vec<String> {
     let shell = Shell::HERE;
     let firmware = if facts.firmware == Firmware::Uefi { " -bios /usr/share/ovmf/OVMF.fd" } else { "" };
-    let drive = shell.quote(&format!("file={},format=raw,if=ide", file.replace(',', ",,")));
+    let drive = shell.quote(&format!("file={},format={},if=ide", file.replace(',', ",,"), format.qemu_driver()));
     vec![format!(
         "qemu-system-x86_64 -m {} -smp {}{firmware} -drive {drive} -nic user,model=e1000 -serial mon:stdio",
         facts.memory_mib, facts.cpus

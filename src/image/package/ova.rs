@@ -10,7 +10,7 @@ use std::io::Write;
 use super::super::Control;
 use super::archive::{Archive, Member};
 use super::template::fill_xml;
-use super::{Controller, Disk, MachineFacts, Nic, Target};
+use super::{Controller, Disk, MachineFacts, Nic, Platform};
 use crate::error::{Error, Result};
 
 const VIRTUALBOX: &str = include_str!("../../../templates/box/virtualbox.ovf");
@@ -48,8 +48,8 @@ fn manifest(members: &[Member]) -> String {
 
 /// The descriptor of the machine, whose disk is in `file`.
 pub(super) fn descriptor(facts: &MachineFacts, file: &str, disk: &Disk<'_>) -> Result<String> {
-    match facts.target {
-        Target::Vmware => vmware(facts, file, disk),
+    match Platform::of(facts.target) {
+        Platform::Vmware => vmware(facts, file, disk),
         _ => virtualbox(facts, file, disk),
     }
 }
@@ -137,6 +137,6 @@ fn vmware(facts: &MachineFacts, file: &str, disk: &Disk<'_>) -> Result<String> {
 }
 
 pub(super) fn no_device(facts: &MachineFacts, what: &str, allowed: &str) -> Error {
-    let name = facts.target.name();
+    let name = &facts.target.name;
     Error::invalid(format_args!("a {what} that {name} does not have")).allowed(allowed)
 }

@@ -8,8 +8,8 @@ use super::super::host::{Guard, InputFile};
 use super::super::layout::Firmware;
 use super::super::opened::Opened;
 use super::super::seed::Seed;
-use super::super::{Control, Format};
-use super::{Catalog, Compression, Controller, Disk, Job, MachineFacts, Nic, Os, Package, Report, Target};
+use super::super::{Control, Format, Target};
+use super::{Catalog, Compression, Controller, Disk, Job, MachineFacts, Nic, Os, Package, Report};
 use crate::base::FileTime;
 use crate::error::{Context, Error, Result};
 use crate::format::partitions::{Scheme, Table};
@@ -23,7 +23,7 @@ pub struct Request {
     /// What is made of it.
     pub package: Package,
     /// The platform.
-    pub target: Target,
+    pub target: &'static Target,
     /// Where it goes.
     pub output: PathBuf,
     /// Whether existing outputs may be replaced.
@@ -38,8 +38,8 @@ pub struct Request {
     pub nic: Option<Nic>,
     /// Its disk controller.
     pub controller: Option<Controller>,
-    /// Whether it has Secure Boot.
-    pub secure_boot: bool,
+    /// Whether it has Secure Boot; else as the target has it.
+    pub secure_boot: Option<bool>,
     /// How the package is compressed; else as its receiver is used to.
     pub compression: Option<Compression>,
     /// Whether a file with its SHA-256 is made beside it.
@@ -54,6 +54,7 @@ pub struct Request {
 pub struct Packing {
     opened: Opened,
     job: Job,
+    format: Format,
     warnings: Vec<String>,
 }
 
@@ -81,13 +82,14 @@ impl Packing {
             catalog,
         };
         job.check()?;
-        Ok(Self { opened, job, warnings })
+        let format = job.package.format(request.target).map_or_else(|| named_format(&job), Ok)?;
+        Ok(Self { opened, job, format, warnings })
     }
 
     /// Makes it: puts the disk into the container that the package has, in a folder beside the output that is gone afterwards, and
     /// packs that. Gives what is worth knowing, too.
     pub fn run(mut self, threads: NonZeroUsize, control: &Control) -> Result<(Report, Vec<String>)> {
-        let format = self.job.package.format(self.job.facts.target);
+        let format = self.format;
         let _guard = Guard::new(control);
         let folder = scratch(&self.job.output)?;
         let request = convert::Request {
@@ -116,6 +118,31 @@ fn scratch(output: &Path) -> Result<tempfile::TempDir> {
     made.map_err(|e| Error::io("no folder for the disk in between can be made", e)).context(|| folder.display())
 }
 
+/// The container of a plain disk: of those that the target takes, its usual one if the output's name allows it.
+fn named_format(job: &Job) -> Result<Format> {
+    let target = job.facts.target;
+    let compressed = job.compression.extension();
+    let name = job.output.to_string_lossy().to_ascii_lowercase();
+    let plain = match compressed {
+        Some(end) => name.strip_suffix(&format!(".{end}")).unwrap_or_default(),
+        None => &name,
+    };
+    let named = |format: &&Format| {
+        let end = plain.rsplit('.').next().unwrap_or_default();
+        end == format.extension() || (**format == Format::Raw && end == "raw")
+    };
+    std::iter::once(&target.format).chain(&target.accepts).find(named).copied().ok_or_else(|| {
+        let compressed = compressed.map_or(String::new(), |end| format!(".{end}"));
+        let mut ends: Vec<String> =
+            target.accepts.iter().map(|format| format!("*.{}{compressed}", format.extension())).collect();
+        ends.dedup();
+        Error::invalid(format_args!("the output's name does not say that it is a disk which {} takes", target.name))
+            .found(job.output.display())
+            .allowed(ends.join(", "))
+            .hint("rename the output, or choose another target or compression")
+    })
+}
+
 fn facts(request: &Request, opened: &Opened, warnings: &mut Vec<String>) -> Result<MachineFacts> {
     let name = request.name.clone().unwrap_or_else(|| stem(&request.output));
     let firmware = firmware(&opened.table()?);
@@ -124,7 +151,7 @@ fn facts(request: &Request, opened: &Opened, warnings: &mut Vec<String>) -> Resu
     let timestamp = request.timestamp.unwrap_or(FileTime::from_vhd(0));
     let mut facts = MachineFacts::new(name, request.target, firmware, seed, timestamp);
     facts.os = about(opened, warnings);
-    facts.secure_boot = request.secure_boot;
+    facts.secure_boot = request.secure_boot.unwrap_or(facts.secure_boot);
     facts.memory_mib = request.memory_mib.unwrap_or(facts.memory_mib);
     facts.cpus = request.cpus.unwrap_or(facts.cpus);
     facts.nic = request.nic.unwrap_or(facts.nic);

@@ -1,31 +1,43 @@
-//! The platforms that a disk can be for, as far as packages and the commands that take them go.
+//! What the code of packages has to know of the machines whose profiles are in `drivers/`.
 
 use serde::Serialize;
 
-use super::super::Format;
+use super::super::Target;
 use super::super::layout::Firmware;
 
-/// A platform.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
-#[serde(rename_all = "kebab-case")]
-pub enum Target {
-    /// Hyper-V, a machine with a BIOS.
-    HypervGen1,
-    /// Hyper-V, a machine with UEFI.
-    HypervGen2,
-    /// VirtualBox.
-    #[serde(rename = "virtualbox")]
+/// Whose machine a target is.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Platform {
+    HyperV,
     VirtualBox,
-    /// Azure, a machine with a BIOS.
-    AzureGen1,
-    /// Azure, a machine with UEFI.
-    AzureGen2,
-    /// QEMU and KVM, through libvirt.
+    Azure,
     Kvm,
-    /// VMware's ESXi, Workstation and Fusion.
     Vmware,
     /// Whatever takes sectors.
-    Raw,
+    Other,
+}
+
+impl Platform {
+    pub(super) fn of(target: &Target) -> Self {
+        match target.platform.as_str() {
+            "Hyper-V" => Self::HyperV,
+            "VirtualBox" => Self::VirtualBox,
+            "Azure" => Self::Azure,
+            "KVM" => Self::Kvm,
+            "VMware" => Self::Vmware,
+            _ => Self::Other,
+        }
+    }
+
+    /// Whether a machine has the firmware of its generation, and no other.
+    pub(super) fn has_generations(self) -> bool {
+        matches!(self, Self::HyperV | Self::Azure)
+    }
+}
+
+/// The generation of a machine of Hyper-V or Azure.
+pub(super) fn generation(target: &Target) -> u8 {
+    if target.firmware == Firmware::Uefi { 2 } else { 1 }
 }
 
 /// A provider of Vagrant.
@@ -41,6 +53,12 @@ pub enum Provider {
 }
 
 impl Provider {
+    /// The one whose boxes are for a target.
+    pub fn of(target: &Target) -> Option<Self> {
+        let named = |provider: &Self| target.provider.as_deref() == Some(provider.name());
+        [Self::HyperV, Self::VirtualBox, Self::Libvirt].into_iter().find(named)
+    }
+
     /// Its name in Vagrant.
     pub fn name(self) -> &'static str {
         match self {
@@ -51,67 +69,16 @@ impl Provider {
     }
 }
 
-impl Target {
-    /// All of them.
-    pub const ALL: [Self; 8] = [
-        Self::HypervGen1,
-        Self::HypervGen2,
-        Self::VirtualBox,
-        Self::AzureGen1,
-        Self::AzureGen2,
-        Self::Kvm,
-        Self::Vmware,
-        Self::Raw,
-    ];
+#[cfg(test)]
+mod tests {
+    use super::*;
 
-    /// Its name, as `--target` has it.
-    pub fn name(self) -> &'static str {
-        match self {
-            Self::HypervGen1 => "hyperv-gen1",
-            Self::HypervGen2 => "hyperv-gen2",
-            Self::VirtualBox => "virtualbox",
-            Self::AzureGen1 => "azure-gen1",
-            Self::AzureGen2 => "azure-gen2",
-            Self::Kvm => "kvm",
-            Self::Vmware => "vmware",
-            Self::Raw => "raw",
+    #[test]
+    fn all_profiles_are_known() {
+        for target in Target::all().unwrap() {
+            assert_eq!(Platform::of(target) == Platform::Other, target.name == "raw", "{}", target.name);
+            assert_eq!(Provider::of(target).is_some(), target.provider.is_some(), "{}", target.name);
+            assert!(!target.name.ends_with("gen2") || generation(target) == 2, "{}", target.name);
         }
-    }
-
-    /// The container that it takes a bare disk in.
-    pub fn format(self) -> Format {
-        match self {
-            Self::HypervGen1 => Format::Vhd,
-            Self::HypervGen2 => Format::Vhdx,
-            Self::VirtualBox => Format::Vdi,
-            Self::AzureGen1 | Self::AzureGen2 => Format::VhdFixed,
-            Self::Kvm => Format::Qcow2,
-            Self::Vmware => Format::Vmdk,
-            Self::Raw => Format::Raw,
-        }
-    }
-
-    /// Vagrant's name for it, if it has one.
-    pub fn provider(self) -> Option<Provider> {
-        match self {
-            Self::HypervGen1 | Self::HypervGen2 => Some(Provider::HyperV),
-            Self::VirtualBox => Some(Provider::VirtualBox),
-            Self::Kvm => Some(Provider::Libvirt),
-            Self::AzureGen1 | Self::AzureGen2 | Self::Vmware | Self::Raw => None,
-        }
-    }
-
-    /// The firmware, where it has only one.
-    pub fn firmware(self) -> Option<Firmware> {
-        match self {
-            Self::HypervGen1 | Self::AzureGen1 => Some(Firmware::Bios),
-            Self::HypervGen2 | Self::AzureGen2 => Some(Firmware::Uefi),
-            Self::VirtualBox | Self::Kvm | Self::Vmware | Self::Raw => None,
-        }
-    }
-
-    /// Whether it is a machine in Azure.
-    pub fn is_azure(self) -> bool {
-        matches!(self, Self::AzureGen1 | Self::AzureGen2)
     }
 }

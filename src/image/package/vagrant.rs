@@ -34,8 +34,8 @@ pub(super) fn write(
     out: &mut dyn Write,
     control: &Control,
 ) -> Result<Vec<Member>> {
-    let Some(provider) = facts.target.provider() else {
-        return Err(Error::invalid(format_args!("Vagrant has no {}", facts.target.name())));
+    let Some(provider) = Provider::of(facts.target) else {
+        return Err(Error::invalid(format_args!("there are no boxes for {}", facts.target.name)));
     };
     let vagrantfile = vagrantfile(provider, facts)?;
     let name = facts.file_name();
