@@ -17,6 +17,7 @@ mod lzms;
 mod ntfs;
 mod ntfs_read;
 mod ntfs_tools;
+mod package;
 mod reg;
 mod spine;
 mod support;
