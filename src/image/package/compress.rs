@@ -16,7 +16,7 @@ use std::num::NonZeroUsize;
 use std::sync::Mutex;
 use std::sync::atomic::{AtomicUsize, Ordering};
 
-use flate2::{Compress, Crc, FlushCompress, Status};
+use flate2::{Compress, Crc, FlushCompress};
 use lzma_rust2::{XzOptions, XzWriter};
 use ruzstd::encoding::CompressionLevel;
 use serde::Serialize;

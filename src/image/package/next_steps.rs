@@ -99,7 +99,7 @@ fn hyperv(facts: &MachineFacts, file: &str) -> Vec<String> {
     let name = shell.quote(&facts.name);
     let generation = generation(facts.target);
     let mut steps = vec![format!(
-        "New-VM -Name {name} -Generation {generation} -MemoryStartupBytes {}MB -VHDPath {} -SwitchName 'Default Switch'",
+        "New-VM -Name {name} -Generation {generation} -MemoryStartupBytes {}MB -VHDPath {} -SwitchName (Get-VMSwitch)[0].Name",
         facts.memory_mib,
         shell.path(file)
     )];
