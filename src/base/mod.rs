@@ -9,6 +9,7 @@ pub mod io;
 pub mod layers;
 pub mod name;
 pub mod near;
+pub mod ordered;
 pub mod sddl;
 pub mod security;
 pub mod sparse;

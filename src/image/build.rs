@@ -288,11 +288,7 @@ struct Prepared {
 impl Prepared {
     fn new(tree: Tree, recipe: &Recipe, seed: &Seed, timestamp: FileTime) -> Result<Self> {
         let mut windows = Windows::recognise(tree)?;
-        let options = boot::Options {
-            loader_id: seed.guid("BCD loader"),
-            resume_id: seed.guid("BCD resume"),
-            created: timestamp,
-        };
+        let options = boot::Options::located(seed.guid("BCD loader"), seed.guid("BCD resume"), timestamp);
         let boot = match recipe.layout.firmware {
             Firmware::Bios if !recipe.layout.separate_system => Some(boot::install_bios(&mut windows, &options)?),
             Firmware::None => None,

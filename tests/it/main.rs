@@ -3,6 +3,7 @@
 
 mod bcd;
 mod boot;
+mod boot_fat;
 mod capture;
 mod convert;
 mod corruptions;
@@ -18,10 +19,12 @@ mod ntfs;
 mod ntfs_read;
 mod ntfs_tools;
 mod package;
+mod qcow2;
 mod reg;
 mod spine;
 mod support;
 mod trouble;
+mod vdi;
 mod verify;
 mod verify_clean;
 mod vhd;

@@ -16,7 +16,8 @@ struct Program {
     finish: fn(&mut [u8]) -> Result<()>,
 }
 
-const PROGRAMS: [Program; 3] = [
+const PROGRAMS: [Program; 4] = [
+    Program { name: "fat32", finish: |code| expect_len(code, 1536..=1536) },
     Program { name: "mbr", finish: |code| expect_len(code, 1..=440) },
     Program { name: "ntfs", finish: |code| expect_len(code, 8192..=8192) },
     Program { name: "standin", finish: seal },

@@ -35,6 +35,7 @@ const TOOLS: &[(&str, &str)] = &[
     ("mkdosfs", "dosfstools"),
     ("mkfs.vfat", "dosfstools"),
     ("mcopy", "mtools"),
+    ("mdel", "mtools"),
     ("mmd", "mtools"),
     ("kill", "procps"),
     ("umount", "mount"),

@@ -82,7 +82,7 @@ pub struct Written {
 }
 
 impl Package {
-    /// The container that the disk has to be in; of a plain disk any that the target takes.
+    /// The container that the disk is best in; of a plain disk any that the target takes.
     pub fn format(self, target: &Target) -> Option<Format> {
         match (self, Provider::of(target)) {
             (Self::Plain, _) | (Self::Box, None) => None,
@@ -128,11 +128,11 @@ impl Package {
     fn check_disk(self, disk: &Disk<'_>, target: &Target) -> Result<()> {
         target.check_size(disk.disk_bytes)?;
         match (self, self.format(target)) {
-            (Self::Ova, Some(wanted)) | (Self::Box, Some(wanted @ Format::VmdkStream)) if disk.format != wanted => {
-                Err(wrong_format(disk.format, wanted))
+            (Self::Ova | Self::Box, Some(Format::VmdkStream)) if disk.format != Format::VmdkStream => {
+                Err(wrong_format(disk.format, Format::VmdkStream))
             }
-            (Self::Box, Some(wanted)) if disk.format.extension() != wanted.extension() => {
-                Err(wrong_format(disk.format, wanted))
+            (Self::Box, Some(Format::Qcow2)) if disk.format.extension() != "qcow2" => {
+                Err(wrong_format(disk.format, Format::Qcow2))
             }
             _ => target.check_format(disk.format),
         }

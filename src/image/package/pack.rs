@@ -99,7 +99,7 @@ impl Packing {
             created: Some(self.job.facts.timestamp),
             force: false,
         };
-        let conversion = Conversion::new(&request, control)?;
+        let mut conversion = Conversion::new(&request, control)?;
         conversion.run(threads, control)?;
         self.warnings.extend(conversion.summary().warnings.iter().cloned());
         let file = InputFile::open(&request.output)?;
