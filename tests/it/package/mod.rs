@@ -244,3 +244,37 @@ fn what_cannot_be_packed_is_said() {
     let left: Vec<_> = fs::read_dir(folder.path()).unwrap().map(|entry| entry.unwrap().file_name()).collect();
     assert_eq!(left.len(), 3, "{left:?}");
 }
+
+#[test]
+fn the_program_packs_for_every_target() {
+    let Some(tools) = Tools::find(&["qemu-img", "bsdtar"]) else { return };
+    let folder = tempfile::tempdir().unwrap();
+    let disks = [bios_disk(folder.path()), uefi_disk(folder.path())];
+    for (disk, target, output, member, driver) in [
+        (0, "hyperv-gen1", "one.box", "Virtual Hard Disks/one.vhdx", "vhdx"),
+        (1, "hyperv-gen2", "two.box", "Virtual Hard Disks/two.vhdx", "vhdx"),
+        (0, "virtualbox", "three.box", "three-disk1.vmdk", "vmdk"),
+        (1, "kvm", "four.box", "box.img", "qcow2"),
+        (1, "virtualbox", "five.ova", "five-disk1.vmdk", "vmdk"),
+        (0, "vmware", "six.ova", "six-disk1.vmdk", "vmdk"),
+        (0, "azure-gen1", "seven.vhd", "", "vpc"),
+        (0, "raw", "eight.img", "", "raw"),
+    ] {
+        let [file, again] = ["a", "b"].map(|place| {
+            let file = folder.path().join(place).join(output);
+            fs::create_dir_all(file.parent().unwrap()).unwrap();
+            let told = succeed(["pack", text(&disks[disk]), "--target", target, "--output", text(&file)]);
+            assert!(told.contains("\nnext "), "{told}");
+            file
+        });
+        assert!(fs::read(&file).unwrap() == fs::read(again).unwrap(), "{target}: other bytes");
+        let unpacked = if member.is_empty() { file.clone() } else { folder.path().join("unpacked") };
+        if !member.is_empty() {
+            fs::write(&unpacked, tools.run_for_bytes("bsdtar", &["-xOf", text(&file), member])).unwrap();
+        }
+        tools.run("qemu-img", &["compare", "-f", "raw", "-F", driver, text(&disks[disk]), text(&unpacked)]);
+        assert_eq!(fs::read_dir(file.parent().unwrap()).unwrap().count(), 1, "only the output is left");
+        fs::remove_dir_all(folder.path().join("a")).unwrap();
+        fs::remove_dir_all(folder.path().join("b")).unwrap();
+    }
+}
