@@ -34,6 +34,7 @@ fn options(sector_size: u64, label: Option<&str>) -> fat::Options {
         serial: 0x1234_ABCD,
         label: label.map(str::to_owned),
         created: NOW,
+        starts_bios: false,
     }
 }
 
@@ -324,11 +325,14 @@ fn built_disks_start_under_uefi() {
 /// Windows To Go: one disk with an MBR, for a BIOS and for UEFI.
 #[test]
 fn one_disk_starts_under_either_firmware() {
-    let Some(_tools) = Tools::find(&[QEMU, OVMF[0], OVMF[1]]) else { return };
+    let Some(tools) = Tools::find(&[QEMU, OVMF[0], OVMF[1], "fsck.vfat"]) else { return };
     let folder = tempfile::tempdir().unwrap();
     let disk = folder.path().join("togo.img");
     demo(&disk, &["--firmware=both", "--system-size=40M", "--size=128M"]);
     is_clean(&disk);
+    let volume = folder.path().join("system.img");
+    fs::write(&volume, &fs::read(&disk).unwrap()[MIB as usize..41 * MIB as usize]).unwrap();
+    tools.run("fsck.vfat", &["-n", text(&volume)]);
     let outcome = qemu::boot_uefi(&disk, "raw", 512);
     assert!(outcome.is_ok() && outcome.serial.contains("partition 1, MBR"), "UEFI: {outcome:#?}");
     let outcome = qemu::boot(&disk, "raw");
