@@ -15,7 +15,7 @@ use super::{Control, Format, verify};
 use crate::base::{Disk, FileTime, ReadAt, bytes, layers};
 use crate::error::{Context, Error, Result};
 use crate::format::vhd::{self, Vhd};
-use crate::format::{vhdx, vmdk};
+use crate::format::{qcow2, vdi, vhdx, vmdk};
 
 const SECTOR: u64 = 512;
 const MIB: u64 = 1 << 20;
@@ -77,6 +77,9 @@ impl<'r> Conversion<'r> {
         let opened = Opened::open(&request.image)?;
         opened.refuse_output(&request.output)?;
         let mut warnings = Vec::new();
+        if let Container::Qcow2 { snapshots: 1.. } = opened.container {
+            warnings.push("the file holds snapshots besides the active state, and they are not taken along".to_owned());
+        }
         let disk_len = new_len(&opened, request.format, &mut warnings)?;
         let seed = seed_of(&opened, request.format)?;
         let created = request.created.map_or_else(|| created(&opened), Ok)?;
@@ -85,7 +88,8 @@ impl<'r> Conversion<'r> {
             Format::Vhd => used_blocks(&opened.disk, vhd::BLOCK, control)?,
             Format::Vhdx => used_blocks(&opened.disk, vhdx::BLOCK, control)?,
             Format::Vmdk => used_blocks(&opened.disk, vmdk::GRAIN, control)?,
-            Format::Vdi | Format::Qcow2 => used_blocks(&opened.disk, CHUNK as u64, control)?,
+            Format::Vdi => used_blocks(&opened.disk, vdi::BLOCK, control)?,
+            Format::Qcow2 => used_blocks(&opened.disk, qcow2::CLUSTER, control)?,
             Format::VhdFixed | Format::VhdxFixed | Format::VdiFixed | Format::Raw => Vec::new(),
             Format::VmdkStream | Format::Qcow2Compressed => Vec::new(),
         };
@@ -148,14 +152,21 @@ impl ReadAt for Padded<'_> {
 
 /// The length of the new disk: the old one's, in whole units of what the container takes.
 ///
-/// Azure takes VHDs of whole MiB only, and vSphere VMDKs, and so they are padded with zeros, which an MBR does not mind. A GPT's backup
+/// Azure takes VHDs of whole MiB only, vSphere VMDKs, and VDIs have whole blocks: so they are padded with zeros, which an MBR does not mind. A GPT's backup
 /// is in the last sector, and would no longer be: such a disk keeps its size.
 fn new_len(opened: &Opened, format: Format, warnings: &mut Vec<String>) -> Result<u64> {
     let len = opened.disk.len();
     // Who wants whole MiB.
     let picky = match format {
-        Format::Vhd | Format::VhdFixed => Some(("VHD", "Azure", "whole MiB, as Hyper-V and Azure want it")),
-        Format::Vmdk | Format::VmdkStream => Some(("VMDK", "vSphere", "whole MiB, as vSphere wants it")),
+        Format::Vhd | Format::VhdFixed => {
+            Some(("VHD", "Azure will not take it", "whole MiB, as Hyper-V and Azure want it"))
+        }
+        Format::Vmdk | Format::VmdkStream => {
+            Some(("VMDK", "vSphere will not take it", "whole MiB, as vSphere wants it"))
+        }
+        Format::Vdi | Format::VdiFixed => {
+            Some(("VDI", "VirtualBox changes that when it resizes or clones it", "whole MiB, as VirtualBox wants it"))
+        }
         _ => None,
     };
     if opened.sector_size != SECTOR as u32 {
@@ -165,8 +176,9 @@ fn new_len(opened: &Opened, format: Format, warnings: &mut Vec<String>) -> Resul
                 .hint("convert it to VHDX")
                 .context(opened.path.display()));
         }
-        if format == Format::Raw {
-            warnings.push(format!("{what}, which the raw file does not tell: whoever opens it has to say so"));
+        if matches!(format, Format::Raw | Format::Qcow2 | Format::Qcow2Compressed) {
+            let format = format.name();
+            warnings.push(format!("{what}, which the {format} file does not tell: whoever opens it has to say so"));
         }
     }
     if format == Format::Raw {
@@ -177,8 +189,8 @@ fn new_len(opened: &Opened, format: Format, warnings: &mut Vec<String>) -> Resul
     let sectors = len.checked_next_multiple_of(sector).ok_or_else(beyond)?;
     let whole = sectors.checked_next_multiple_of(MIB).ok_or_else(beyond)?;
     let padded = match picky {
-        Some((_, receiver, _)) if whole != sectors && has_gpt(&opened.disk) => {
-            warnings.push(format!("the disk has {len} bytes, not whole MiB: {receiver} will not take it"));
+        Some((_, consequence, _)) if whole != sectors && has_gpt(&opened.disk) => {
+            warnings.push(format!("the disk has {len} bytes, not whole MiB: {consequence}"));
             sectors
         }
         Some(_) => whole,

@@ -10,7 +10,7 @@ use super::seed::Seed;
 use super::{Control, Format};
 use crate::base::{Disk, FileTime, ReadAt};
 use crate::error::{Error, Result};
-use crate::format::{vhd, vhdx, vmdk};
+use crate::format::{qcow2, vdi, vhd, vhdx, vmdk};
 
 /// Which container, and the identity that a disk has in it.
 #[derive(Debug, Clone, Copy)]
@@ -19,6 +19,8 @@ pub(super) enum Identity {
     Vhd { fixed: bool, params: vhd::Params },
     Vhdx { fixed: bool, sector: u32, params: vhdx::Params },
     Vmdk { stream: bool, id: Uuid, adapter: vmdk::Adapter },
+    Vdi { fixed: bool, params: vdi::Params },
+    Qcow2 { compressed: bool },
 }
 
 impl Identity {
@@ -42,9 +44,11 @@ impl Identity {
                 id: seed.guid("VMDK"),
                 adapter: vmdk::Adapter::LsiLogic,
             },
-            Format::Vdi | Format::VdiFixed | Format::Qcow2 | Format::Qcow2Compressed => {
-                return Err(Error::unsupported(format_args!("writing {}", format.name())));
-            }
+            Format::Vdi | Format::VdiFixed => Self::Vdi {
+                fixed: format == Format::VdiFixed,
+                params: vdi::Params { id: seed.guid("VDI"), modification: seed.guid("VDI data") },
+            },
+            Format::Qcow2 | Format::Qcow2Compressed => Self::Qcow2 { compressed: format == Format::Qcow2Compressed },
         })
     }
 
@@ -58,6 +62,10 @@ impl Identity {
             Self::Vhdx { fixed: true, .. } => Format::VhdxFixed,
             Self::Vmdk { stream: false, .. } => Format::Vmdk,
             Self::Vmdk { stream: true, .. } => Format::VmdkStream,
+            Self::Vdi { fixed: false, .. } => Format::Vdi,
+            Self::Vdi { fixed: true, .. } => Format::VdiFixed,
+            Self::Qcow2 { compressed: false } => Format::Qcow2,
+            Self::Qcow2 { compressed: true } => Format::Qcow2Compressed,
         }
     }
 }
@@ -69,6 +77,9 @@ pub(super) enum DiskFile {
     Vhdx(vhdx::Layout, vhdx::Params),
     Vmdk(vmdk::Layout, Uuid, vmdk::Adapter),
     VmdkStream { disk_len: u64, used: Vec<Range<u64>>, id: Uuid, adapter: vmdk::Adapter },
+    Vdi(vdi::Layout, vdi::Params),
+    Qcow2(qcow2::Layout),
+    Qcow2Compressed { disk_len: u64, used: Vec<Range<u64>> },
 }
 
 impl DiskFile {
@@ -90,6 +101,10 @@ impl DiskFile {
             Identity::Vmdk { stream: true, id, adapter } => {
                 Self::VmdkStream { disk_len, used: joined(used), id, adapter }
             }
+            Identity::Vdi { fixed: false, params } => Self::Vdi(vdi::Layout::dynamic(disk_len, used)?, params),
+            Identity::Vdi { fixed: true, params } => Self::Vdi(vdi::Layout::fixed(disk_len)?, params),
+            Identity::Qcow2 { compressed: false } => Self::Qcow2(qcow2::Layout::new(disk_len, used)?),
+            Identity::Qcow2 { compressed: true } => Self::Qcow2Compressed { disk_len, used: joined(used) },
         })
     }
 
@@ -100,25 +115,29 @@ impl DiskFile {
             Self::Vhd(layout, _) => layout.file_len(),
             Self::Vhdx(layout, _) => layout.file_len(),
             Self::Vmdk(layout, ..) => layout.file_len(),
-            Self::VmdkStream { disk_len, .. } => *disk_len,
+            Self::Vdi(layout, _) => layout.file_len(),
+            Self::Qcow2(layout) => layout.file_len(),
+            Self::VmdkStream { disk_len, .. } | Self::Qcow2Compressed { disk_len, .. } => *disk_len,
         }
     }
 
     /// Whether [`pack`](Self::pack) makes another file of what is written.
     pub(super) fn is_packed(&self) -> bool {
-        matches!(self, Self::VmdkStream { .. })
+        matches!(self, Self::VmdkStream { .. } | Self::Qcow2Compressed { .. })
     }
 
     /// Begins to write into a file that is as long as [`len`](Self::len).
     pub(super) fn open<'o, 'c>(&self, output: &'o OutputFile<'c>) -> Result<OpenDisk<'o, 'c>> {
         Ok(match self {
-            Self::Raw(_) | Self::VmdkStream { .. } => OpenDisk::Raw(output),
+            Self::Raw(_) | Self::VmdkStream { .. } | Self::Qcow2Compressed { .. } => OpenDisk::Raw(output),
             Self::Vhd(layout, params) => OpenDisk::Vhd(vhd::Writer::new(layout.clone(), *params, output)?),
             Self::Vhdx(layout, params) => OpenDisk::Vhdx(Box::new(vhdx::Writer::new(layout.clone(), *params, output)?)),
             Self::Vmdk(layout, id, adapter) => {
                 let params = vmdk::Params { id: *id, adapter: *adapter, name: output.name() };
                 OpenDisk::Vmdk(vmdk::Writer::new(layout.clone(), &params, output)?)
             }
+            Self::Vdi(layout, params) => OpenDisk::Vdi(vdi::Writer::new(layout.clone(), *params, output)?),
+            Self::Qcow2(layout) => OpenDisk::Qcow2(qcow2::Writer::new(layout.clone(), output)?),
         })
     }
 
@@ -138,8 +157,10 @@ impl DiskFile {
         control: &'c Control,
     ) -> Result<OutputFile<'c>> {
         match self {
-            Self::Raw(_) | Self::Vhd(..) | Self::Vhdx(..) | Self::Vmdk(..) => Ok(written),
-            Self::VmdkStream { used, .. } => {
+            Self::Raw(_) | Self::Vhd(..) | Self::Vhdx(..) | Self::Vmdk(..) | Self::Vdi(..) | Self::Qcow2(_) => {
+                Ok(written)
+            }
+            Self::VmdkStream { used, .. } | Self::Qcow2Compressed { used, .. } => {
                 let disk = Known { disk: &written.reader()?, used };
                 self.pack_disk(&disk, written.successor(control)?, threads, control)
             }
@@ -158,17 +179,18 @@ impl DiskFile {
             control.at(done, total);
             control.check()
         };
-        match self {
+        let written = match self {
             Self::VmdkStream { id, adapter, .. } => {
                 let params = vmdk::Params { id: *id, adapter: *adapter, name: output.name() };
-                let written = vmdk::write_stream(disk, &params, threads, &mut output, &mut progress);
-                // A write that was interrupted is told as an error of the host.
-                written.map_err(|error| control.check().err().unwrap_or(error))?;
+                vmdk::write_stream(disk, &params, threads, &mut output, &mut progress)
             }
-            Self::Raw(_) | Self::Vhd(..) | Self::Vhdx(..) | Self::Vmdk(..) => {
-                return Err(Error::invalid("a container that is not packed"));
+            Self::Qcow2Compressed { .. } => qcow2::write_compressed(disk, threads, &mut output, &mut progress),
+            Self::Raw(_) | Self::Vhd(..) | Self::Vhdx(..) | Self::Vmdk(..) | Self::Vdi(..) | Self::Qcow2(_) => {
+                Err(Error::invalid("a container that is not packed"))
             }
-        }
+        };
+        // A write that was interrupted is told as an error of the host.
+        written.map_err(|error| control.check().err().unwrap_or(error))?;
         output.finish()
     }
 }
@@ -179,6 +201,8 @@ pub(super) enum OpenDisk<'o, 'c> {
     Vhd(vhd::Writer<&'o OutputFile<'c>>),
     Vhdx(Box<vhdx::Writer<&'o OutputFile<'c>>>),
     Vmdk(vmdk::Writer<&'o OutputFile<'c>>),
+    Vdi(vdi::Writer<&'o OutputFile<'c>>),
+    Qcow2(qcow2::Writer<&'o OutputFile<'c>>),
 }
 
 impl OpenDisk<'_, '_> {
@@ -189,6 +213,8 @@ impl OpenDisk<'_, '_> {
             Self::Vhd(writer) => writer,
             Self::Vhdx(writer) => &**writer,
             Self::Vmdk(writer) => writer,
+            Self::Vdi(writer) => writer,
+            Self::Qcow2(writer) => writer,
         }
     }
 
@@ -199,6 +225,8 @@ impl OpenDisk<'_, '_> {
             Self::Vhd(writer) => writer.finish().map(drop),
             Self::Vhdx(writer) => writer.finish().map(drop),
             Self::Vmdk(writer) => writer.finish().map(drop),
+            Self::Vdi(writer) => writer.finish().map(drop),
+            Self::Qcow2(writer) => writer.finish().map(drop),
         }
     }
 }

@@ -39,6 +39,8 @@ use crate::base::{Disk, FileTime, Name, ReadAt, Slice, bytes};
 use crate::error::{Context, Error, Kind, Result};
 use crate::format::ntfs;
 use crate::format::ntfs::read::{Facts, Volume};
+use crate::format::qcow2::Qcow2;
+use crate::format::vdi::{self, Vdi};
 use crate::format::vhd::{self, Vhd};
 use crate::format::vhdx::{self, Vhdx};
 use crate::format::vmdk::{self, Vmdk};
@@ -288,15 +290,7 @@ fn identity(opened: &Opened, request: &Request) -> Result<Identity> {
                 vhdx::Variant::Differencing { .. } => flattened(vhdx.disk_id(), request)?,
                 _ => vhdx.disk_id(),
             };
-            // Disks that build on the old data have to notice that it is another now.
-            let edits = request.edits.fingerprint();
-            let parts = [
-                &b"edit"[..],
-                vhdx.data_write_id().as_bytes(),
-                request.label.as_deref().unwrap_or_default().as_bytes(),
-            ]
-            .map(<[u8]>::to_vec);
-            let seed = Seed::from_parts(parts.iter().chain(&edits).map(Vec::as_slice));
+            let seed = seed_of_change(vhdx.data_write_id(), request);
             let params =
                 vhdx::Params { file_write: seed.guid("VHDX file"), data_write: seed.guid("VHDX data"), disk_id };
             let fixed = matches!(variant, vhdx::Variant::Fixed { .. });
@@ -312,7 +306,26 @@ fn identity(opened: &Opened, request: &Request) -> Result<Identity> {
             let stream = variant == vmdk::Variant::StreamOptimized;
             Ok(Identity::Vmdk { stream, id, adapter: adapter.unwrap_or(vmdk::Adapter::LsiLogic) })
         }
+        Container::Vdi(variant) => {
+            let vdi = Vdi::open(file()?)?;
+            let modification = seed_of_change(vdi.modification(), request).guid("VDI data");
+            let fixed = variant == vdi::Variant::Fixed;
+            Ok(Identity::Vdi { fixed, params: vdi::Params { id: vdi.id(), modification } })
+        }
+        Container::Qcow2 { snapshots: 1.. } if request.output.is_none() => {
+            Err(Error::invalid("the file holds snapshots besides the active state, which the new one would not have")
+                .hint("say --output to leave the old file as it is, or delete them: qemu-img snapshot -d NAME FILE"))
+        }
+        Container::Qcow2 { .. } => Ok(Identity::Qcow2 { compressed: Qcow2::open(file()?)?.has_compressed()? }),
     }
+}
+
+/// Disks that build on the old data, by the id that it had, have to notice that it is another now.
+fn seed_of_change(id: Uuid, request: &Request) -> Seed {
+    let edits = request.edits.fingerprint();
+    let label = request.label.as_deref().unwrap_or_default();
+    let parts = [&b"edit"[..], id.as_bytes(), label.as_bytes()].map(<[u8]>::to_vec);
+    Seed::from_parts(parts.iter().chain(&edits).map(Vec::as_slice))
 }
 
 /// The id of a disk that is made of a differencing one and its parents; the old file, which stays, keeps its own.
@@ -334,6 +347,8 @@ fn check_extension(request: &Request, identity: &Identity) -> Result<()> {
         "vhd" => matches!(identity, Identity::Vhd { .. }),
         "vhdx" => matches!(identity, Identity::Vhdx { .. }),
         "vmdk" => matches!(identity, Identity::Vmdk { .. }),
+        "vdi" => matches!(identity, Identity::Vdi { .. }),
+        "qcow2" => matches!(identity, Identity::Qcow2 { .. }),
         "img" | "raw" => matches!(identity, Identity::Raw),
         _ => true,
     };

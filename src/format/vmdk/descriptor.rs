@@ -42,7 +42,9 @@ pub enum Adapter {
 impl Adapter {
     /// The adapter of that name in a descriptor.
     pub fn named(name: &str) -> Option<Self> {
-        [Self::Ide, Self::LsiLogic, Self::BusLogic].into_iter().find(|adapter| adapter.name().eq_ignore_ascii_case(name))
+        [Self::Ide, Self::LsiLogic, Self::BusLogic]
+            .into_iter()
+            .find(|adapter| adapter.name().eq_ignore_ascii_case(name))
     }
 
     fn name(self) -> &'static str {

@@ -123,7 +123,9 @@ fn marked(deflate: &mut Compress, number: u64, grain: &[u8]) -> Result<Vec<u8>> 
     match deflate.compress_vec(grain, &mut bytes, FlushCompress::Finish) {
         Ok(Status::StreamEnd) => {}
         _ => {
-            return Err(Error::unsupported("a grain that grows beyond measure when it is compressed").at(number * GRAIN));
+            return Err(
+                Error::unsupported("a grain that grows beyond measure when it is compressed").at(number * GRAIN)
+            );
         }
     }
     let len = bytes.len() - MARKER;

@@ -3,6 +3,7 @@
 
 pub(crate) mod blobs;
 pub(crate) mod crc32;
+pub(crate) mod disks;
 pub(crate) mod ntfs_check;
 pub(crate) mod program;
 pub(crate) mod qemu;
