@@ -14,9 +14,11 @@ mod exit;
 mod extract;
 mod info;
 mod ls;
+mod media;
 mod output;
 mod progress;
 mod reg;
+mod setup;
 mod sources;
 mod verify;
 

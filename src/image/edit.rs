@@ -30,7 +30,7 @@ use serde::Serialize;
 use uuid::Uuid;
 
 use super::disk_file::{DiskFile, Identity};
-use super::edits::{Edits, Step};
+use super::edits::{Applied, Edits, Step};
 use super::host::{self, InputFile, OutputFile, Stamp};
 use super::opened::{Container, Opened};
 use super::seed::Seed;
@@ -80,6 +80,7 @@ pub struct EditPlan {
     force: bool,
     in_place: bool,
     verify: bool,
+    private: bool,
     image: PathBuf,
     stamp: Stamp,
     opened: Opened,
@@ -150,7 +151,8 @@ impl EditPlan {
         let (mut tree, mut warnings) = (contents.tree, contents.notes);
 
         let now = request.timestamp.unwrap_or_else(|| build::newest(&tree));
-        let mut steps = request.edits.apply(&mut tree, now)?;
+        let Applied { mut steps, warnings: of_edits, private } = request.edits.apply(&mut tree, now)?;
+        warnings.extend(of_edits);
         let mut options = options_of(&volume);
         if let Some(label) = request.label.as_deref().map(Name::from).filter(|label| *label != options.label) {
             steps.push(Step::Labelled { from: options.label.to_string(), to: label.to_string() });
@@ -191,6 +193,7 @@ impl EditPlan {
             force,
             in_place,
             verify,
+            private,
             image,
             stamp,
             opened,
@@ -212,6 +215,9 @@ impl EditPlan {
     pub fn run(self, threads: NonZeroUsize, control: &Control) -> Result<u64> {
         let around: u64 = self.kept.iter().map(|range| range.end - range.start).sum();
         control.expect(around.saturating_add(self.summary.volume.data_bytes));
+        if self.private {
+            control.keep_private();
+        }
         let output = OutputFile::create(&self.target, self.file.len(), self.force, control)?;
         let is_packed = self.file.is_packed();
         if self.in_place {
