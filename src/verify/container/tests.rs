@@ -48,7 +48,7 @@ fn vmdk_params() -> vmdk_format::Params {
 
 fn vmdk_stream() -> Vec<u8> {
     let mut disk = vec![0; LEN as usize];
-    disk[6 << 20..7 << 20].fill(9);
+    disk[6 << 20..(6 << 20) + 70_000].fill(9);
     let mut file = Vec::new();
     vmdk_format::write_stream(&disk, &vmdk_params(), std::num::NonZeroUsize::MIN, &mut file, &mut |_, _| Ok(()))
         .unwrap();
@@ -93,9 +93,9 @@ fn every_flipped_bit_of_a_structure_is_seen() {
         // Without its cookie a fixed VHD is a raw disk with an odd last sector.
         (vhd(true), &[(12 << 20) + 8..(12 << 20) + 256, (12 << 20) + 256..(12 << 20) + 512]),
         // The flags of a sparse VMDK are hints.
-        (vmdk(), &[4..8, 12..64, 73..512, 10752..10756, 11264..11268, 13312..13316]),
+        (vmdk(), &[4..8, 12..28, 44..64, 73..512, 10752..10756, 11264..11268, 13312..13316]),
         // A stream without its magic is a raw disk.
-        (stream, &[4..12, 12..48, 56..64, 73..512, 0x1_0000..0x1_0200, table..end]),
+        (stream, &[4..28, 44..48, 56..64, 73..512, 0x1_0000..0x1_0200, table..end]),
         (vhdx(), &[0..8, 0x1_0000..0x1_1000, 0x2_0000..0x2_1000, 0x3_0000..0x3_0100, 0x4_0000..0x4_0100]),
     ];
     for (sound, ranges) in structures {
