@@ -14,8 +14,17 @@ use crate::vhdx::{assert_clean, findings};
 const MIB: u64 = 1 << 20;
 
 /// The formats, with the name that qemu has for each.
-const FORMATS: [(&str, &str); 5] =
-    [("raw", "raw"), ("vhd", "vpc"), ("vhd-fixed", "vpc"), ("vhdx", "vhdx"), ("vhdx-fixed", "vhdx")];
+const FORMATS: [(&str, &str); 9] = [
+    ("raw", "raw"),
+    ("vhd", "vpc"),
+    ("vhd-fixed", "vpc"),
+    ("vhdx", "vhdx"),
+    ("vhdx-fixed", "vhdx"),
+    ("vdi", "vdi"),
+    ("vdi-fixed", "vdi"),
+    ("qcow2", "qcow2"),
+    ("qcow2-compressed", "qcow2"),
+];
 
 fn demo(folder: &Path) -> PathBuf {
     let disk = folder.join("demo.img");
@@ -66,7 +75,14 @@ fn a_growing_disk_holds_only_what_is_used() {
     let mut disk = vec![0; 96 << 20];
     disk[40 << 20] = 1;
     std::fs::write(&raw, disk).unwrap();
-    for (format, most) in [("vhd", 3 * MIB), ("vhdx", 36 * MIB)] {
+    let most = [
+        ("vhd", 3 * MIB),
+        ("vhdx", 36 * MIB),
+        ("vdi", 3 * MIB),
+        ("qcow2", 6 * (64 << 10)),
+        ("qcow2-compressed", 6 * (64 << 10)),
+    ];
+    for (format, most) in most {
         let to = folder.path().join(format);
         convert(&raw, &to, format);
         assert!(std::fs::metadata(to).unwrap().len() <= most, "{format}");
@@ -79,9 +95,14 @@ fn odd_sizes_are_padded_with_a_word() {
     let folder = tempfile::tempdir().unwrap();
     let raw = folder.path().join("odd.img");
     std::fs::write(&raw, vec![7; (4 << 20) + 700]).unwrap();
-    for (format, name, size) in
-        [("vhd", "vpc", 5 * MIB), ("vhd-fixed", "vpc", 5 * MIB), ("vhdx", "vhdx", 4 * MIB + 1024)]
-    {
+    for (format, name, size) in [
+        ("vhd", "vpc", 5 * MIB),
+        ("vhd-fixed", "vpc", 5 * MIB),
+        ("vhdx", "vhdx", 4 * MIB + 1024),
+        ("vdi", "vdi", 5 * MIB),
+        ("qcow2", "qcow2", 4 * MIB + 1024),
+        ("qcow2-compressed", "qcow2", 4 * MIB + 1024),
+    ] {
         let to = folder.path().join(format);
         let report = succeed(["convert", text(&raw), "--output", text(&to), "--format", format, "--json"]);
         let report: serde_json::Value = serde_json::from_str(&report).unwrap();
@@ -111,7 +132,7 @@ fn what_cannot_be_is_said() {
     let raw = folder.path().join("disk.img");
     std::fs::write(&raw, vec![0; 4 << 20]).unwrap();
     let to = folder.path().join("out.vhdx");
-    for (format, name) in [("vmdk", "VMDK"), ("vdi", "VDI"), ("qcow2", "qcow2")] {
+    for (format, name) in [("qed", "QED"), ("parallels", "Parallels")] {
         let foreign = folder.path().join(format);
         tools.run("qemu-img", &["convert", "-f", "raw", "-O", format, text(&raw), text(&foreign)]);
         let (code, words) = fail(["convert", text(&foreign), "--output", text(&to)]);
