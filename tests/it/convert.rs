@@ -14,7 +14,7 @@ use crate::vhdx::{assert_clean, findings};
 const MIB: u64 = 1 << 20;
 
 /// The formats, with the name that qemu has for each.
-const FORMATS: [(&str, &str); 9] = [
+const FORMATS: [(&str, &str); 11] = [
     ("raw", "raw"),
     ("vhd", "vpc"),
     ("vhd-fixed", "vpc"),
@@ -24,6 +24,8 @@ const FORMATS: [(&str, &str); 9] = [
     ("vdi-fixed", "vdi"),
     ("qcow2", "qcow2"),
     ("qcow2-compressed", "qcow2"),
+    ("vmdk", "vmdk"),
+    ("vmdk-stream", "vmdk"),
 ];
 
 fn demo(folder: &Path) -> PathBuf {
@@ -60,7 +62,9 @@ fn a_conversion_gives_the_same_bytes_again() {
     let raw = demo(folder.path());
     for (format, _) in FORMATS {
         let [first, second] = ["first", "second"].map(|name| {
-            let to = folder.path().join(name);
+            // A VMDK holds its own name.
+            let to = folder.path().join(name).join("disk");
+            std::fs::create_dir_all(to.parent().unwrap()).unwrap();
             succeed(["convert", text(&raw), "--output", text(&to), "--format", format, "--force"]);
             std::fs::read(to).unwrap()
         });
@@ -78,6 +82,8 @@ fn a_growing_disk_holds_only_what_is_used() {
     let most = [
         ("vhd", 3 * MIB),
         ("vhdx", 36 * MIB),
+        ("vmdk", MIB / 4),
+        ("vmdk-stream", MIB / 8),
         ("vdi", 3 * MIB),
         ("qcow2", 6 * (64 << 10)),
         ("qcow2-compressed", 6 * (64 << 10)),
@@ -102,6 +108,7 @@ fn odd_sizes_are_padded_with_a_word() {
         ("vdi", "vdi", 5 * MIB),
         ("qcow2", "qcow2", 4 * MIB + 1024),
         ("qcow2-compressed", "qcow2", 4 * MIB + 1024),
+        ("vmdk", "vmdk", 5 * MIB),
     ] {
         let to = folder.path().join(format);
         let report = succeed(["convert", text(&raw), "--output", text(&to), "--format", format, "--json"]);
@@ -141,7 +148,7 @@ fn what_cannot_be_is_said() {
     }
     let (code, words) = fail(["convert", text(&raw), "--output", text(&raw), "--force", "--format=vhd"]);
     assert_eq!(code, 30, "{words}");
-    assert_eq!(fail(["convert", text(&raw), "--output", text(&folder.path().join("x.vmdk"))]).0, 30);
+    assert_eq!(fail(["convert", text(&raw), "--output", text(&folder.path().join("x.hdd"))]).0, 30);
     std::fs::write(&to, "mine").unwrap();
     assert_eq!(fail(["convert", text(&raw), "--output", text(&to)]).0, 12);
     assert_eq!(std::fs::read(&to).unwrap(), b"mine");
