@@ -33,6 +33,7 @@
 //! capture  disk --ntfs::read--> Tree --wim::write--> WIM
 //! look     WIM, disk, ISO --wim, ntfs::read, fat, udf--> Tree --> ls, cat, extract, reg, bcd, info; two of them: diff
 //! convert  disk --vhd, vhdx--> sectors --vhd, vhdx--> disk; no Tree
+//! pack     disk --convert--> file --package--> OVA, Vagrant box, compressed file
 //! ```
 //!
 //! * **A [`tree::Tree`] holds no file contents.** Directory → link (name, short name) → node → content, which is bytes that an

@@ -10,6 +10,7 @@ use crate::error::Result;
 use crate::format::wim::Compression;
 use crate::image::diff::{Aspect, Aspects};
 use crate::image::edits::{CopyIn, replaced_in_path};
+use crate::image::package::{self, Controller, Nic, Package};
 use crate::image::{Firmware, Format};
 use crate::windows::boot::{Ems, Generation};
 use crate::windows::setup::ComputerName;
@@ -33,6 +34,7 @@ pub(super) enum Command {
     Fork(Fork),
     Capture(Capture),
     Convert(Convert),
+    Pack(Pack),
     #[command(alias = "inspect")]
     Info(Info),
     Ls(Ls),
@@ -374,6 +376,160 @@ pub(super) struct Convert {
     /// Replace an existing output.
     #[arg(long)]
     pub(super) force: bool,
+}
+
+/// Make of a disk what a platform imports: an OVA, a Vagrant box, or the platform's own kind of disk, compressed.
+#[derive(Debug, clap::Args)]
+pub(super) struct Pack {
+    /// The disk, in any container that can be read.
+    #[arg(value_name = "IMAGE")]
+    pub(super) image: PathBuf,
+    /// The file to make.
+    #[arg(short, long, value_name = "FILE")]
+    pub(super) output: PathBuf,
+    /// The machine that it is for: hyperv-gen1, hyperv-gen2, virtualbox, azure-gen1, azure-gen2, kvm, vmware, raw.
+    #[arg(long, value_name = "TARGET")]
+    pub(super) target: String,
+    /// What is made; without it an output '*.ova' is an OVA, '*.box' is a box, and all else a disk.
+    #[arg(long, value_name = "PACKAGE")]
+    pub(super) format: Option<PackageArg>,
+    /// The machine's name. Without it that of the output.
+    #[arg(long, value_name = "NAME")]
+    pub(super) name: Option<String>,
+    /// Its memory: bytes, or with a unit (2G). Without it 1 GiB.
+    #[arg(long, value_name = "SIZE", value_parser = memory)]
+    pub(super) memory: Option<u32>,
+    /// Its processors. Without it one.
+    #[arg(long, value_name = "N")]
+    pub(super) cpus: Option<u32>,
+    /// Its network adapter. Without it e1000, for VMware e1000e.
+    #[arg(long, value_name = "KIND")]
+    pub(super) nic: Option<NicArg>,
+    /// Its disk controller. Without it SATA. (Hyper-V has its own.)
+    #[arg(long, value_name = "KIND")]
+    pub(super) controller: Option<ControllerArg>,
+    /// Secure Boot, on or off. Without it as the target has it, if the disk boots by UEFI.
+    #[arg(long, value_name = "on|off", value_parser = switch)]
+    pub(super) secure_boot: Option<bool>,
+    /// How the result is compressed. Without it a box is with gzip, which every Vagrant unpacks, and a disk is not. An OVA never is.
+    #[arg(long, value_name = "KIND")]
+    pub(super) compress: Option<PackCompressArg>,
+    /// Make FILE.sha256, too.
+    #[arg(long)]
+    pub(super) checksum: bool,
+    /// List the box in a Vagrant catalog: a new one, or one that exists and is added to.
+    #[arg(long, value_name = "FILE")]
+    pub(super) catalog: Option<PathBuf>,
+    /// The name of the box in the catalog, as 'owner/nano'. Without it the machine's.
+    #[arg(long, value_name = "NAME", requires = "catalog", default_value = "", hide_default_value = true)]
+    pub(super) box_name: String,
+    /// The version of the box in the catalog.
+    #[arg(long, value_name = "VERSION", requires = "catalog", default_value = "1.0.0")]
+    pub(super) box_version: String,
+    /// Where the box will be fetched from. Without it the output's name, for a Vagrant that is run in its folder.
+    #[arg(long, value_name = "URL", requires = "catalog", default_value = "", hide_default_value = true)]
+    pub(super) box_url: String,
+    /// The time of all that is in it: RFC 3339 or seconds since 1970. Without it SOURCE_DATE_EPOCH, else the year 2000.
+    #[arg(long, value_name = "TIME", value_parser = timestamp)]
+    pub(super) timestamp: Option<FileTime>,
+    /// Replace an existing output.
+    #[arg(long)]
+    pub(super) force: bool,
+}
+
+/// A [`Package`] as typed.
+#[derive(Debug, Clone, Copy, ValueEnum)]
+pub(super) enum PackageArg {
+    /// A disk, as the target takes it.
+    Disk,
+    /// An Open Virtualization Format archive.
+    Ova,
+    /// A Vagrant box.
+    Box,
+}
+
+impl From<PackageArg> for Package {
+    fn from(package: PackageArg) -> Self {
+        match package {
+            PackageArg::Disk => Self::Plain,
+            PackageArg::Ova => Self::Ova,
+            PackageArg::Box => Self::Box,
+        }
+    }
+}
+
+/// A package's compression as typed.
+#[derive(Debug, Clone, Copy, ValueEnum)]
+pub(super) enum PackCompressArg {
+    /// Not at all.
+    None,
+    /// gzip.
+    #[value(alias = "gz")]
+    Gzip,
+    /// xz: small, slow.
+    Xz,
+    /// zstd: fast.
+    #[value(alias = "zst")]
+    Zstd,
+}
+
+impl From<PackCompressArg> for package::Compression {
+    fn from(compression: PackCompressArg) -> Self {
+        match compression {
+            PackCompressArg::None => Self::None,
+            PackCompressArg::Gzip => Self::Gzip,
+            PackCompressArg::Xz => Self::Xz,
+            PackCompressArg::Zstd => Self::Zstd,
+        }
+    }
+}
+
+/// A [`Nic`] as typed.
+#[derive(Debug, Clone, Copy, ValueEnum)]
+pub(super) enum NicArg {
+    /// Intel 82540EM.
+    E1000,
+    /// Intel 82574L.
+    E1000e,
+    /// VMware's own.
+    Vmxnet3,
+    /// QEMU's own.
+    Virtio,
+}
+
+impl From<NicArg> for Nic {
+    fn from(nic: NicArg) -> Self {
+        match nic {
+            NicArg::E1000 => Self::E1000,
+            NicArg::E1000e => Self::E1000e,
+            NicArg::Vmxnet3 => Self::Vmxnet3,
+            NicArg::Virtio => Self::Virtio,
+        }
+    }
+}
+
+/// A [`Controller`] as typed.
+#[derive(Debug, Clone, Copy, ValueEnum)]
+pub(super) enum ControllerArg {
+    /// AHCI.
+    Sata,
+    /// LSI Logic SAS.
+    LsiLogicSas,
+    /// VMware's own.
+    PvScsi,
+    /// QEMU's own.
+    Virtio,
+}
+
+impl From<ControllerArg> for Controller {
+    fn from(controller: ControllerArg) -> Self {
+        match controller {
+            ControllerArg::Sata => Self::Sata,
+            ControllerArg::LsiLogicSas => Self::LsiLogicSas,
+            ControllerArg::PvScsi => Self::PvScsi,
+            ControllerArg::Virtio => Self::Virtio,
+        }
+    }
 }
 
 /// What is looked into.
@@ -783,6 +939,23 @@ pub(super) fn label(text: &str) -> Result<String, String> {
         return Err("control characters".into());
     }
     Ok(text.to_owned())
+}
+
+fn switch(text: &str) -> Result<bool, String> {
+    match text {
+        "on" => Ok(true),
+        "off" => Ok(false),
+        _ => Err("neither on nor off".into()),
+    }
+}
+
+/// A machine's memory, in MiB.
+fn memory(text: &str) -> Result<u32, String> {
+    let bytes = size(text)?;
+    if !bytes.is_multiple_of(1 << 20) {
+        return Err("not a whole number of MiB (a number without a unit is one of bytes)".into());
+    }
+    u32::try_from(bytes >> 20).map_err(|_| "more memory than any machine has".into())
 }
 
 /// Seconds since 1970, or RFC 3339.

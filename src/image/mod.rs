@@ -23,6 +23,7 @@ pub mod layout;
 pub mod lookup;
 pub mod media;
 pub mod opened;
+pub mod package;
 mod prepare;
 mod recipe;
 pub mod reparse;

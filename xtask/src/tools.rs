@@ -53,6 +53,16 @@ const TOOLS: &[(&str, &str)] = &[
     ("mkudffs", "udftools"),
     ("xz", "xz-utils"),
     ("bzip2", "bzip2"),
+    ("gzip", "gzip"),
+    ("zstd", "zstd"),
+    ("tar", "tar"),
+    ("bsdtar", "libarchive-tools"),
+    ("xmllint", "libxml2-utils"),
+    ("vagrant", "vagrant"),
+    ("ruby", "ruby"),
+    ("sha256sum", "coreutils"),
+    ("env", "coreutils"),
+    ("cmp", "diffutils"),
     ("time", "time"), // for `cargo xtask bench`
 ];
 
