@@ -93,7 +93,10 @@ const BOTH: Faults = &[
     fault(Rule::Qcow2Header, "clusters that are too small", |c| header(c, 20, 4, 8)),
     fault(Rule::Qcow2Header, "clusters that are too large", |c| header(c, 20, 4, 22)),
     fault(Rule::Qcow2Header, "half a sector", |c| header(c, 24, 8, 20 * MIB - 100)),
-    fault(Rule::Qcow2Header, "a disk that the L1 table does not reach", |c| header(c, 24, 8, 1 << 40)),
+    fault(Rule::Qcow2Header, "a disk that the L1 table does not reach", |c| {
+        header(c, 24, 8, 1 << 40);
+        Where::Offset(36, 4)
+    }),
     fault(Rule::Qcow2Header, "an unknown cipher", |c| header(c, 32, 4, 3)),
     fault(Rule::Qcow2Header, "too long an L1 table", |c| header(c, 36, 4, 1 << 30)).also(&[Rule::Qcow2Header]),
     fault(Rule::Qcow2Header, "an L1 table within a cluster", |c| {
