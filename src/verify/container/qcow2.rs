@@ -153,7 +153,7 @@ fn check_marks(header: &Header, report: &mut Report<'_>) {
 /// How much of the disk an L2 table describes.
 fn reach(header: &Header) -> u64 {
     let bits = header.cluster_bits.get();
-    (1 << bits) / entry_len(header) << bits
+    ((1 << bits) / entry_len(header)) << bits
 }
 
 fn entry_len(header: &Header) -> u64 {
