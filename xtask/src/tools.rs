@@ -27,6 +27,7 @@ const TOOLS: &[(&str, &str)] = &[
     ("grub-fstest", "grub-common"),
     ("nasm", "nasm"),
     ("vhdiinfo", "libvhdi-utils"),
+    ("qcowinfo", "libqcow-utils"),
     ("vmdkinfo", "libvmdk-utils"),
     ("vmdkmount", "libvmdk-utils"),
     ("qemu-img", "qemu-utils"),
