@@ -11,6 +11,7 @@ mod diff;
 mod edit;
 mod faults;
 mod flips;
+mod fork;
 mod hive;
 mod look;
 mod lzms;
