@@ -10,7 +10,9 @@ use crate::error::Result;
 use crate::format::wim::Compression;
 use crate::image::diff::{Aspect, Aspects};
 use crate::image::edits::{CopyIn, replaced_in_path};
+use crate::image::package::{self, Controller, Nic, Package};
 use crate::image::{Firmware, Format};
+use crate::windows::boot::{Ems, Generation};
 use crate::windows::setup::ComputerName;
 use crate::windows::setup::complete::Step;
 
@@ -32,6 +34,7 @@ pub(super) enum Command {
     Fork(Fork),
     Capture(Capture),
     Convert(Convert),
+    Pack(Pack),
     #[command(alias = "inspect")]
     Info(Info),
     Ls(Ls),
@@ -46,13 +49,19 @@ pub(super) enum Command {
 
 /// Apply an image to a new disk and make it bootable.
 #[derive(Debug, clap::Args)]
+#[command(group = clap::ArgGroup::new("source").required(true).multiple(true).args(["wim", "media"]))]
 pub(super) struct Build {
     /// The image file: WIM, ESD, or one part of a split WIM (the others are looked for beside it; 'install*.swm' works too); or a
-    /// disk, whose Windows volume is taken.
+    /// disk, whose Windows volume is taken; or a folder (or ISO) without image files, whose files become the volume. With --media,
+    /// the path of an image file on it: sources\install.wim.
     #[arg(long, value_name = "FILE")]
-    pub(super) wim: PathBuf,
+    pub(super) wim: Option<PathBuf>,
+    /// The installation medium: an ISO, or a folder with its files. Of it NanoServer\NanoServer.wim is taken, or else
+    /// sources\install.wim, .esd or .swm.
+    #[arg(long, value_name = "ISO|FOLDER")]
+    pub(super) media: Option<PathBuf>,
     /// Further parts of a split WIM that lie elsewhere, as a pattern.
-    #[arg(long, value_name = "PATTERN")]
+    #[arg(long, value_name = "PATTERN", conflicts_with = "media")]
     pub(super) parts: Option<String>,
     /// The image in it: an index, or a name or edition, or a part of one that only one image has.
     #[arg(long, value_name = "INDEX|NAME", default_value = "1")]
@@ -191,8 +200,8 @@ pub(super) struct SetupArgs {
     /// The same with Basic authentication and without encryption, as Vagrant needs it.
     #[arg(long)]
     pub(super) winrm_basic: bool,
-    /// Run a command when Windows has set itself up, as SYSTEM, in a shell of its own; what it says goes into
-    /// \Windows\Setup\Scripts\setupcomplete.log. May be given several times.
+    /// Run a command when Windows has set itself up, as SYSTEM, in a shell of its own. It is written as in a batch file (%% is a
+    /// percent sign); what it says goes into \Windows\Setup\Scripts\setupcomplete.log. May be given several times.
     #[arg(long, value_name = "COMMAND", value_parser = first_start)]
     pub(super) setup_complete: Vec<Step>,
 }
@@ -291,6 +300,15 @@ pub(super) struct DiskArgs {
     /// The size of the disk's sectors: 512, or 4096 in a VHDX or raw file.
     #[arg(long, value_name = "SIZE", default_value = "512", value_parser = sector_size)]
     pub(super) sector_size: u32,
+    /// Windows and its boot programs talk on a serial port too: COM1 with 115200 baud, or what is said.
+    #[arg(long, value_name = "PORT[,BAUD]", num_args = 0..=1, require_equals = true, default_missing_value = "1", value_parser = ems)]
+    pub(super) ems: Option<Ems>,
+    /// Let Windows take drivers with test signatures.
+    #[arg(long)]
+    pub(super) test_signing: bool,
+    /// Whose signature the boot manager for UEFI is to have, where the image carries several.
+    #[arg(long, value_name = "YEAR", default_value = "auto")]
+    pub(super) boot_manager: BootManagerArg,
     /// The volume's label, at most 32 characters.
     #[arg(long, value_name = "TEXT", default_value = "", value_parser = label)]
     pub(super) label: String,
@@ -360,11 +378,166 @@ pub(super) struct Convert {
     pub(super) force: bool,
 }
 
+/// Make of a disk what a platform imports: an OVA, a Vagrant box, or the platform's own kind of disk, compressed.
+#[derive(Debug, clap::Args)]
+pub(super) struct Pack {
+    /// The disk, in any container that can be read.
+    #[arg(value_name = "IMAGE")]
+    pub(super) image: PathBuf,
+    /// The file to make.
+    #[arg(short, long, value_name = "FILE")]
+    pub(super) output: PathBuf,
+    /// The machine that it is for: hyperv-gen1, hyperv-gen2, virtualbox, azure-gen1, azure-gen2, kvm, vmware, raw.
+    #[arg(long, value_name = "TARGET")]
+    pub(super) target: String,
+    /// What is made; without it an output '*.ova' is an OVA, '*.box' is a box, and all else a disk.
+    #[arg(long, value_name = "PACKAGE")]
+    pub(super) format: Option<PackageArg>,
+    /// The machine's name. Without it that of the output.
+    #[arg(long, value_name = "NAME")]
+    pub(super) name: Option<String>,
+    /// Its memory: bytes, or with a unit (2G). Without it 1 GiB.
+    #[arg(long, value_name = "SIZE", value_parser = memory)]
+    pub(super) memory: Option<u32>,
+    /// Its processors. Without it one.
+    #[arg(long, value_name = "N")]
+    pub(super) cpus: Option<u32>,
+    /// Its network adapter. Without it e1000, for VMware e1000e.
+    #[arg(long, value_name = "KIND")]
+    pub(super) nic: Option<NicArg>,
+    /// Its disk controller. Without it SATA. (Hyper-V has its own.)
+    #[arg(long, value_name = "KIND")]
+    pub(super) controller: Option<ControllerArg>,
+    /// Secure Boot, on or off. Without it as the target has it, if the disk boots by UEFI.
+    #[arg(long, value_name = "on|off", value_parser = switch)]
+    pub(super) secure_boot: Option<bool>,
+    /// How the result is compressed. Without it a box is with gzip, which every Vagrant unpacks, and a disk is not. An OVA never is.
+    #[arg(long, value_name = "KIND")]
+    pub(super) compress: Option<PackCompressArg>,
+    /// Make FILE.sha256, too.
+    #[arg(long)]
+    pub(super) checksum: bool,
+    /// List the box in a Vagrant catalog: a new one, or one that exists and is added to.
+    #[arg(long, value_name = "FILE")]
+    pub(super) catalog: Option<PathBuf>,
+    /// The name of the box in the catalog, as 'owner/nano'. Without it the machine's.
+    #[arg(long, value_name = "NAME", requires = "catalog", default_value = "", hide_default_value = true)]
+    pub(super) box_name: String,
+    /// The version of the box in the catalog.
+    #[arg(long, value_name = "VERSION", requires = "catalog", default_value = "1.0.0")]
+    pub(super) box_version: String,
+    /// Where the box will be fetched from. Without it the output's name, for a Vagrant that is run in its folder.
+    #[arg(long, value_name = "URL", requires = "catalog", default_value = "", hide_default_value = true)]
+    pub(super) box_url: String,
+    /// The time of all that is in it: RFC 3339 or seconds since 1970. Without it SOURCE_DATE_EPOCH, else the year 2000.
+    #[arg(long, value_name = "TIME", value_parser = timestamp)]
+    pub(super) timestamp: Option<FileTime>,
+    /// Replace an existing output.
+    #[arg(long)]
+    pub(super) force: bool,
+}
+
+/// A [`Package`] as typed.
+#[derive(Debug, Clone, Copy, ValueEnum)]
+pub(super) enum PackageArg {
+    /// A disk, as the target takes it.
+    Disk,
+    /// An Open Virtualization Format archive.
+    Ova,
+    /// A Vagrant box.
+    Box,
+}
+
+impl From<PackageArg> for Package {
+    fn from(package: PackageArg) -> Self {
+        match package {
+            PackageArg::Disk => Self::Plain,
+            PackageArg::Ova => Self::Ova,
+            PackageArg::Box => Self::Box,
+        }
+    }
+}
+
+/// A package's compression as typed.
+#[derive(Debug, Clone, Copy, ValueEnum)]
+pub(super) enum PackCompressArg {
+    /// Not at all.
+    None,
+    /// gzip.
+    #[value(alias = "gz")]
+    Gzip,
+    /// xz: small, slow.
+    Xz,
+    /// zstd: fast.
+    #[value(alias = "zst")]
+    Zstd,
+}
+
+impl From<PackCompressArg> for package::Compression {
+    fn from(compression: PackCompressArg) -> Self {
+        match compression {
+            PackCompressArg::None => Self::None,
+            PackCompressArg::Gzip => Self::Gzip,
+            PackCompressArg::Xz => Self::Xz,
+            PackCompressArg::Zstd => Self::Zstd,
+        }
+    }
+}
+
+/// A [`Nic`] as typed.
+#[derive(Debug, Clone, Copy, ValueEnum)]
+pub(super) enum NicArg {
+    /// Intel 82540EM.
+    E1000,
+    /// Intel 82574L.
+    E1000e,
+    /// VMware's own.
+    Vmxnet3,
+    /// QEMU's own.
+    Virtio,
+}
+
+impl From<NicArg> for Nic {
+    fn from(nic: NicArg) -> Self {
+        match nic {
+            NicArg::E1000 => Self::E1000,
+            NicArg::E1000e => Self::E1000e,
+            NicArg::Vmxnet3 => Self::Vmxnet3,
+            NicArg::Virtio => Self::Virtio,
+        }
+    }
+}
+
+/// A [`Controller`] as typed.
+#[derive(Debug, Clone, Copy, ValueEnum)]
+pub(super) enum ControllerArg {
+    /// AHCI.
+    Sata,
+    /// LSI Logic SAS.
+    LsiLogicSas,
+    /// VMware's own.
+    PvScsi,
+    /// QEMU's own.
+    Virtio,
+}
+
+impl From<ControllerArg> for Controller {
+    fn from(controller: ControllerArg) -> Self {
+        match controller {
+            ControllerArg::Sata => Self::Sata,
+            ControllerArg::LsiLogicSas => Self::LsiLogicSas,
+            ControllerArg::PvScsi => Self::PvScsi,
+            ControllerArg::Virtio => Self::Virtio,
+        }
+    }
+}
+
 /// What is looked into.
 #[derive(Debug, clap::Args)]
 pub(super) struct SourceArgs {
-    /// What to look into: a WIM, ESD or one part of a split WIM, a VHD or VHDX, the bare sectors of a disk, or an NTFS volume.
-    /// What it is follows from what it holds, not from its name.
+    /// What to look into: a WIM, ESD or one part of a split WIM, a VHD or VHDX, the bare sectors of a disk, or an NTFS volume; an ISO
+    /// or a folder, and with --image the image file on it that a build would take. What it is follows from what it holds, not from
+    /// its name.
     #[arg(value_name = "SOURCE")]
     pub(super) file: PathBuf,
     /// Further parts of a split WIM that lie elsewhere, as a pattern.
@@ -378,7 +551,8 @@ pub(super) struct SourceArgs {
     pub(super) partition: Option<u32>,
 }
 
-/// Show what a WIM, ESD or SWM holds, or what a disk is: its container, partitions, volumes, and the Windows on it.
+/// Show what a WIM, ESD or SWM holds, or what a disk is: its container, partitions, volumes, and the Windows on it; or which images
+/// and packages an installation medium has.
 #[derive(Debug, clap::Args)]
 pub(super) struct Info {
     #[command(flatten)]
@@ -592,6 +766,29 @@ impl From<FirmwareArg> for Firmware {
     }
 }
 
+/// [`Generation`] as typed.
+#[derive(Debug, Clone, Copy, ValueEnum)]
+pub(super) enum BootManagerArg {
+    /// As bcdboot takes it by itself.
+    Auto,
+    /// "Microsoft Windows Production PCA 2011", which all machines know that were not told to refuse it.
+    #[value(name = "2011")]
+    Ca2011,
+    /// "Windows UEFI CA 2023", which machines know that are from 2024 or were updated.
+    #[value(name = "2023")]
+    Ca2023,
+}
+
+impl From<BootManagerArg> for Generation {
+    fn from(generation: BootManagerArg) -> Self {
+        match generation {
+            BootManagerArg::Auto => Self::Auto,
+            BootManagerArg::Ca2011 => Self::Ca2011,
+            BootManagerArg::Ca2023 => Self::Ca2023,
+        }
+    }
+}
+
 /// [`Format`] as typed.
 #[derive(Debug, Clone, Copy, ValueEnum)]
 pub(super) enum FormatArg {
@@ -646,6 +843,16 @@ fn cluster_size(text: &str) -> Result<u32, String> {
     let bytes = size(text)?;
     let fits = bytes.is_power_of_two() && (512..=0x1_0000).contains(&bytes);
     if fits { Ok(bytes as u32) } else { Err(format!("{bytes} bytes; allowed: 512, 1K, 2K, 4K, 8K, 16K, 32K, 64K")) }
+}
+
+fn ems(text: &str) -> Result<Ems, String> {
+    let (port, baud) = text.split_once(',').unwrap_or((text, "115200"));
+    let port = port.trim_start_matches("COM").parse().ok().filter(|port| (1..=4).contains(port));
+    let port = port.ok_or_else(|| format!("'{text}'; allowed: 1 to 4, for COM1 to COM4"))?;
+    const BAUDS: [u32; 5] = [9600, 19_200, 38_400, 57_600, 115_200];
+    let baud = baud.parse().ok().filter(|baud| BAUDS.contains(baud));
+    let baud = baud.ok_or_else(|| format!("'{text}'; allowed baud rates: 9600, 19200, 38400, 57600, 115200"))?;
+    Ok(Ems { port, baud })
 }
 
 fn sector_size(text: &str) -> Result<u32, String> {
@@ -732,6 +939,23 @@ pub(super) fn label(text: &str) -> Result<String, String> {
         return Err("control characters".into());
     }
     Ok(text.to_owned())
+}
+
+fn switch(text: &str) -> Result<bool, String> {
+    match text {
+        "on" => Ok(true),
+        "off" => Ok(false),
+        _ => Err("neither on nor off".into()),
+    }
+}
+
+/// A machine's memory, in MiB.
+fn memory(text: &str) -> Result<u32, String> {
+    let bytes = size(text)?;
+    if !bytes.is_multiple_of(1 << 20) {
+        return Err("not a whole number of MiB (a number without a unit is one of bytes)".into());
+    }
+    u32::try_from(bytes >> 20).map_err(|_| "more memory than any machine has".into())
 }
 
 /// Seconds since 1970, or RFC 3339.

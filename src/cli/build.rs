@@ -9,8 +9,12 @@ use super::args::{self, Build, DiskArgs};
 use super::{Env, output, progress};
 use crate::base::FileTime;
 use crate::error::{Context, Error, Result};
+use crate::format::wim::Wim;
 use crate::image::layout::{FileSystem, Role};
-use crate::image::{Firmware, Format, ImagePlan, Input, Layout, Recipe, Source, Summary, Target, build_all, host};
+use crate::image::{
+    Firmware, Format, ImagePlan, Input, Layout, Media, Recipe, Source, Summary, Target, build_all, host,
+};
+use crate::windows::boot;
 
 pub(super) fn run(command: &Build, json: bool, env: &mut Env<'_>) -> Result<()> {
     let mut recipes = recipes(&command.output, &command.disk, false, env)?;
@@ -20,24 +24,57 @@ pub(super) fn run(command: &Build, json: bool, env: &mut Env<'_>) -> Result<()> 
         recipe.edits.setup.azure = recipe.target.is_some_and(|target| target.azure);
         recipe.accept_dirty = command.accept_dirty;
     }
-    let name = command.wim.display().to_string();
-    let source = match Input::open(&command.wim, command.parts.as_deref())? {
-        Input::Wim(wim) => {
-            if command.check_integrity {
-                super::info::check_integrity(&wim, env).context(|| &name)?;
-            }
-            Source::of_wim(&wim, &name, &command.image)?
+    let source = source(command, &recipes, env)?;
+    make(source, &recipes, &command.disk, json, env)?;
+    Ok(())
+}
+
+/// What is to be built from.
+fn source(command: &Build, recipes: &[Recipe], env: &mut Env<'_>) -> Result<Source> {
+    let of_wim = |wim: &Wim, name: &str, env: &Env<'_>| {
+        if command.check_integrity {
+            super::info::check_integrity(wim, env).context(|| name)?;
         }
+        Source::of_wim(wim, name, &command.image)
+    };
+    let no_table = |what: &str| Error::invalid(format_args!("{what} has no integrity table"));
+    if let Some(path) = &command.media {
+        return of_media(&Media::open(path)?, command, of_wim, env);
+    }
+    // The grammar has it that one of the two is there.
+    let path = command.wim.as_deref().unwrap_or(Path::new(""));
+    let name = path.display().to_string();
+    match Input::open(path, command.parts.as_deref())? {
+        Input::Wim(wim) => of_wim(&wim, &name, env),
         Input::Disk(_) if command.check_integrity => {
-            return Err(Error::invalid("a disk has no integrity table; `nanovhd verify` checks it").context(name));
+            Err(no_table("a disk").hint("`nanovhd verify` checks it").context(name))
         }
         Input::Disk(disk) => {
             recipes.iter().try_for_each(|recipe| disk.refuse_output(&recipe.output))?;
-            Source::of_disk(&disk, &name, None)?
+            Source::of_disk(&disk, &name, None)
         }
-    };
-    make(source, &recipes, &command.disk, json, env)?;
-    Ok(())
+        Input::Media(media) if !media.images()?.is_empty() => of_media(&media, command, of_wim, env),
+        Input::Media(_) if command.check_integrity => Err(no_table("a folder").context(name)),
+        Input::Media(media) => Source::of_files(&media, &name),
+    }
+}
+
+/// An image of an image file on a medium. Which file it is, is told where it was not asked for.
+fn of_media<W>(media: &Media, command: &Build, of_wim: W, env: &mut Env<'_>) -> Result<Source>
+where
+    W: Fn(&Wim, &str, &Env<'_>) -> Result<Source>,
+{
+    let named = command.media.as_ref().and(command.wim.as_deref());
+    let named = named.map(|path| path.to_str().ok_or_else(|| Error::invalid("a path that is no text"))).transpose()?;
+    let (path, wim) = media.wim(named)?;
+    let others = media.images()?.into_iter().filter(|other| *other != path).collect::<Vec<_>>();
+    if named.is_none() && !others.is_empty() {
+        let others = others.join(", ");
+        output::line(env.stderr, format_args!("note: {path} is taken; --wim takes another on the medium: {others}"))?;
+    }
+    let mut source = of_wim(&wim, &media.name_of(&path), env)?;
+    source.warnings.extend(media.warnings());
+    Ok(source)
 }
 
 /// The recipes that the arguments amount to: one for each target. `replace` allows an existing output to be replaced even without
@@ -106,6 +143,13 @@ fn recipe(
             sector_size: disk.sector_size,
         },
         target,
+        boot: boot::Settings {
+            ems: disk.ems,
+            boot_ems: disk.ems.is_some(),
+            test_signing: disk.test_signing,
+            ..boot::Settings::default()
+        },
+        generation: disk.boot_manager.into(),
         label: disk.label.clone(),
         cluster_size: disk.cluster_size,
         seed: disk.seed,
@@ -197,6 +241,7 @@ fn print(summary: &Summary, built: bool, seconds: f64, env: &mut Env<'_>) -> Res
     let machine = image.machine.map(|machine| machine.to_string());
     let details: Vec<&str> =
         [machine.as_deref(), image.edition.as_deref(), image.version.as_deref()].into_iter().flatten().collect();
+    say("source", image.source.clone())?;
     say(
         "image",
         format!("{}: {} ({})", image.index, image.name.as_deref().unwrap_or("(no name)"), details.join(", ")),

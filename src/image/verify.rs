@@ -11,8 +11,11 @@ use super::opened::{self, Opened};
 use crate::base::ReadAt;
 use crate::error::{Context, Error, Kind, Result};
 use crate::format::partitions::Table;
+use crate::format::qcow2::Qcow2;
+use crate::format::vdi::Vdi;
 use crate::format::vhd::Vhd;
 use crate::format::vhdx::Vhdx;
+use crate::format::vmdk::Vmdk;
 use crate::verify::image::{self, Looked};
 use crate::verify::{Finding, Findings, Level, Rule, container};
 
@@ -124,6 +127,12 @@ fn findings_of_output(output: &OutputFile<'_>) -> Result<Findings> {
         Arc::new(Vhdx::open(file)?)
     } else if Vhd::is_vhd(&file) {
         Arc::new(Vhd::open(file)?)
+    } else if Vdi::is_vdi(&file) {
+        Arc::new(Vdi::open(file)?)
+    } else if Qcow2::is_qcow2(&file) {
+        Arc::new(Qcow2::open(file)?)
+    } else if Vmdk::is_vmdk(&file) {
+        Arc::new(Vmdk::open(file)?)
     } else {
         file
     };

@@ -105,6 +105,26 @@ rules! {
             "The parent of a differencing disk is found, its data write GUID is the one it was made for, and it has the same sectors" => "Hyper-V does not attach the chain"
         VhdxLocator "vhdx-parent-locator" Error
             "The locator of a parent has keys that differ, no texts that are empty, and a path" => "Hyper-V refuses the file, or does not find the parent"
+        VmdkHeader "vmdk-header" Error
+            "The header of a VMDK: version, flags, line ends, compression, reserved bytes, sizes of disk, grains and tables" => "no hypervisor attaches it"
+        VmdkFooter "vmdk-footer" Error
+            "A stream ends with its directory, the footer, which repeats the header, and the end-of-stream marker, each behind its marker" => "importing it fails"
+        VmdkDescriptor "vmdk-descriptor" Error
+            "The descriptor has a content id, no parent, the kind and the length that the header has, and an adapter" => "VMware refuses the disk, or takes it for another"
+        VmdkSize "vmdk-size" Note
+            "A VMDK has whole MiB" => "vSphere refuses the import; other sizes are rounded by converters"
+        VmdkUnclean "vmdk-unclean" Warning
+            "No machine has the disk open, or died with it" => "VMware checks and repairs it before use"
+        VmdkTable "vmdk-grain-table" Error
+            "Grain directory and tables lie in the file, and their entries lead into it" => "reads of the grains fail"
+        VmdkRedundant "vmdk-redundant-table" Warning
+            "The redundant directory and tables lead to the same grains" => "VMware finds the disk in need of repair"
+        VmdkOverlap "vmdk-grain-overlap" Error
+            "No two grains or structures share sectors of the file" => "what is written to one grain changes another"
+        VmdkGrain "vmdk-compressed-grain" Error
+            "A compressed grain has the marker of its place on the disk, and decompresses to its length" => "reads of the grain fail, or give another's contents"
+        VmdkMarkers "vmdk-markers" Error
+            "The markers of a stream lead from its first grain to its end, past every grain once, in the order of the disk" => "importing it fails, or leaves grains out"
     }
     Partitions {
         NoPartitions "partition-table" Error

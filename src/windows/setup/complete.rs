@@ -18,6 +18,8 @@ const TEMPLATE: &str = include_str!("../../../templates/SetupComplete.cmd");
 const MARK: &str = "rem Made by nanovhd.";
 const LABEL: &str = ":step";
 const END_OF_STEP: &str = "exit %ERRORLEVEL%";
+/// Not `rem`, which leaves a caret at the end of the line its meaning.
+const COMMENT: &str = ":: ";
 const REMOVE: &str = "del /f /q /a ";
 
 /// The longest line that `cmd.exe` takes is 8191 characters; what is written around a command has to fit too.
@@ -38,7 +40,7 @@ impl Step {
         Self { title: title.into(), commands }
     }
 
-    /// A command of the user's.
+    /// A command of the user's, as it would stand in a batch file: `%NAME%` is a variable, `%%` a percent sign.
     ///
     /// # Errors
     /// [`Invalid`](crate::error::Kind::Invalid) for what cannot stand in a batch file as one line of ASCII.
@@ -50,8 +52,9 @@ impl Step {
             return Err(invalid("one line of ASCII").hint("put more into a script of its own: --copy it and call it"));
         }
         let first = command.trim_start().trim_start_matches('@');
-        if first.is_empty() || first.starts_with(':') || command.len() > MAX_COMMAND {
-            return Err(invalid("1 to 7000 characters that are no label"));
+        let continues = command.trim_end().ends_with('^');
+        if first.is_empty() || first.starts_with(':') || continues || command.len() > MAX_COMMAND {
+            return Err(invalid("1 to 7000 characters, no label, and no caret at the end"));
         }
         Ok(Self::new(command, vec![command.to_owned()]))
     }
@@ -81,7 +84,7 @@ impl SetupComplete {
         let mut script = Self { steps: Vec::new(), secrets: secrets.collect() };
         let mut lines = lines.iter();
         while lines.any(|line| line.starts_with(LABEL)) {
-            let title = lines.next()?.strip_prefix("rem ")?;
+            let title = lines.next()?.strip_prefix(COMMENT)?;
             let commands = lines.by_ref().take_while(|line| **line != END_OF_STEP).map(ToString::to_string);
             script.steps.push(Step::new(title, commands.collect()));
         }
@@ -124,7 +127,7 @@ fn run(number: usize, step: &Step) -> String {
 }
 
 fn routine(number: usize, step: &Step) -> String {
-    format!("{LABEL}{number}\nrem {}\n{}\n{END_OF_STEP}", step.title, step.commands.join("\n"))
+    format!("{LABEL}{number}\n{COMMENT}{}\n{}\n{END_OF_STEP}", step.title, step.commands.join("\n"))
 }
 
 /// Removes a file and says whether that worked.
@@ -180,7 +183,7 @@ mod tests {
             at(r#"del /f /q /a "%SystemRoot%\Panther\unattend.xml""#),
             at(r#"del /f /q /a "%SystemDrive%\a.pfx""#),
             at("exit /b 0"),
-            at(":step1\r\nrem echo \"100%\" > C:\\a.txt\r\necho \"100%\" > C:\\a.txt\r\nexit %ERRORLEVEL%\r\n:step2"),
+            at(":step1\r\n:: echo \"100%\" > C:\\a.txt\r\necho \"100%\" > C:\\a.txt\r\nexit %ERRORLEVEL%\r\n:step2"),
         ];
         assert!(order.is_sorted());
     }
@@ -209,7 +212,7 @@ mod tests {
 
     #[test]
     fn refuses_what_is_no_line_of_a_batch_file() {
-        for bad in ["", "  ", "@", "a\nb", "a\rb", "gr\u{fc}n", ":label", " @:x", &"x".repeat(7001)] {
+        for bad in ["", "  ", "@", "a\nb", "a\rb", "gr\u{fc}n", ":label", " @:x", "a ^", &"x".repeat(7001)] {
             assert!(Step::command(bad).is_err(), "{bad:?}");
         }
     }

@@ -59,6 +59,8 @@ pub struct Report {
     pub done: Vec<String>,
     /// What is worth knowing, though it stops nothing.
     pub warnings: Vec<String>,
+    /// Whether the image has something in it now that not everybody may read.
+    pub holds_secrets: bool,
 }
 
 impl Setup {
@@ -73,12 +75,6 @@ impl Setup {
             || self.admin_password.is_some()
             || self.unattend.is_some()
             || self.time_zone.is_some()
-    }
-
-    /// Whether an image that was set up like this has something in it that not everybody may read.
-    pub fn holds_secrets(&self) -> bool {
-        let certificate = self.winrm.as_ref().is_some_and(|winrm| winrm.https.is_some());
-        self.admin_password.is_some() || certificate || self.unattend.as_ref().is_some_and(Unattend::holds_secrets)
     }
 
     /// What tells this from others, without secrets: part of a disk's identity.
@@ -127,6 +123,7 @@ impl Setup {
             script.secrets.push(winrm::PFX.into());
         }
 
+        report.holds_secrets = !script.secrets.is_empty();
         changes.apply(tree, now)?;
         if let Some(unattend) = unattend {
             place::put(tree, unattend::PATH, unattend.to_bytes(), Access::Protected, now)?;
