@@ -83,6 +83,8 @@ rules! {
             "Blocks of a dynamic VHD lie on 4 KiB boundaries" => "slow on disks with 4 KiB sectors; Get-VHD reports an alignment of 0"
         VhdParent "vhd-parent" Error
             "The parent of a differencing disk is found, and is the one it was made for" => "Hyper-V does not attach the chain"
+        VhdLocator "vhd-parent-locator" Error
+            "A differencing VHD has a path of its parent, in a locator that lies in the file beside all else" => "Hyper-V does not find the parent"
         VhdxIdentifier "vhdx-identifier" Error
             "A VHDX begins with its file identifier" => "Hyper-V does not recognise the file"
         VhdxHeader "vhdx-header" Error
@@ -100,7 +102,9 @@ rules! {
         VhdxSize "vhdx-size" Error
             "A VHDX has whole sectors, at most 64 TiB; the file has whole MiB" => "Hyper-V refuses the file"
         VhdxParent "vhdx-parent" Error
-            "The parent of a differencing disk is found, and its data write GUID is the one it was made for" => "Hyper-V does not attach the chain"
+            "The parent of a differencing disk is found, its data write GUID is the one it was made for, and it has the same sectors" => "Hyper-V does not attach the chain"
+        VhdxLocator "vhdx-parent-locator" Error
+            "The locator of a parent has keys that differ, no texts that are empty, and a path" => "Hyper-V refuses the file, or does not find the parent"
         VdiHeader "vdi-header" Error
             "The header of a VDI: version, type, flags, block size, size of the disk, bytes per sector, UUIDs that are not zero" => "VirtualBox refuses the file"
         VdiMap "vdi-block-map" Error

@@ -12,6 +12,7 @@ mod diff;
 mod edit;
 mod faults;
 mod flips;
+mod fork;
 mod hive;
 mod look;
 mod lzms;

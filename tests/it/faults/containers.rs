@@ -252,6 +252,19 @@ const DIFFERENCING: Faults = &[
         c.truncate(1);
         Where::Whole
     }),
+    fault(Rule::VhdLocator, "none", |c| header(c, |header| header[576..600].fill(0))),
+    fault(Rule::VhdLocator, "of an unknown kind", |c| header(c, |header| header[576] = b'X')),
+    fault(Rule::VhdLocator, "without a kind", |c| header(c, |header| header[600 + 7] = 1)),
+    fault(Rule::VhdLocator, "past the end", |c| header(c, |header| header[592] = 1)),
+    fault(Rule::VhdLocator, "on the table", |c| header(c, |header| put_big(header, 592, 8, TABLE as u64))),
+    fault(Rule::VhdLocator, "on a block", |c| {
+        let sector = (0..10).map(|block| big(&c[0], TABLE + 4 * block, 4)).find(|sector| *sector != 0xFFFF_FFFF);
+        header(c, |header| put_big(header, 592, 8, (sector.unwrap() + 100) * 512))
+    }),
+    fault(Rule::VhdLocator, "of no length", |c| header(c, |header| put_big(header, 584, 4, 0))),
+    fault(Rule::VhdLocator, "longer than its room", |c| header(c, |header| put_big(header, 580, 4, 0))),
+    fault(Rule::VhdLocator, "half a unit", |c| header(c, |header| header[587] -= 1)),
+    fault(Rule::VhdLocator, "reserved bytes", |c| header(c, |header| header[591] = 1)),
 ];
 
 // VHDX, which is little-endian.
