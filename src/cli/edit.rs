@@ -24,13 +24,13 @@ pub(super) fn run(command: &Edit, json: bool, env: &mut Env<'_>) -> Result<()> {
         verify: !command.no_verify,
     };
     let plan = EditPlan::new(&request)?;
-    let summary = plan.summary().clone();
+    let mut summary = plan.summary().clone();
     // Before anything is written: what is lost is lost for good once the old image is replaced.
     output::warnings(env, &summary.warnings)?;
     output::losses(env, &summary.losses)?;
     if !command.dry_run {
         let (threads, control) = (env.threads, &env.control);
-        progress::with_bar("Writing", env, || plan.run(threads, control))?;
+        summary.file_bytes = progress::with_bar("Writing", env, || plan.run(threads, control))?;
     }
     let report = Report { written: !command.dry_run, seconds: start.elapsed().as_secs_f64(), summary: &summary };
     if json { output::json(env, &report) } else { print(&report, env) }

@@ -8,7 +8,7 @@ use crate::error::{Context, Error, Result};
 use crate::format::certificate::SelfSigned;
 use crate::image::host;
 use crate::image::seed::Seed;
-use crate::windows::setup::{Secret, Setup, Unattend, WinRm};
+use crate::windows::setup::{ComputerName, Secret, Setup, Unattend, WinRm};
 
 /// A file with a password is one line, or little more.
 const MAX_PASSWORD_FILE: u64 = 1 << 16;
@@ -23,8 +23,9 @@ pub(super) fn setup(args: &SetupArgs, seed: Option<u64>) -> Result<Setup> {
         host::read_small(path, MAX_UNATTEND).and_then(|bytes| Unattend::parse(&bytes).context(|| path.display()))
     });
     let winrm = args.winrm || args.winrm_https || args.winrm_basic;
+    let computer_name = args.computer_name.as_deref().map(ComputerName::parse).transpose()?;
     let mut setup = Setup {
-        computer_name: args.computer_name.clone(),
+        computer_name,
         admin_password: password(args)?,
         unattend: unattend.transpose()?,
         time_zone: args.time_zone.clone(),
@@ -33,7 +34,7 @@ pub(super) fn setup(args: &SetupArgs, seed: Option<u64>) -> Result<Setup> {
         first_start: args.setup_complete.clone(),
     };
     if let Some(winrm) = setup.winrm.as_mut().filter(|_| args.winrm_https) {
-        let name = args.computer_name.as_ref().and_then(|name| name.fixed()).unwrap_or(NAMELESS);
+        let name = setup.computer_name.as_ref().and_then(ComputerName::fixed).unwrap_or(NAMELESS);
         winrm.https = Some(certificate(name, seed)?);
         winrm.guessable = seed.is_some();
     }
@@ -49,7 +50,8 @@ fn certificate(name: &str, seed: Option<u64>) -> Result<SelfSigned> {
     SelfSigned::new(name, &seed.derive(&format!("certificate of {name}")))
 }
 
-fn password(args: &SetupArgs) -> Result<Option<Secret>> {
+/// The password, read or asked for.
+pub(super) fn password(args: &SetupArgs) -> Result<Option<Secret>> {
     match &args.admin_password_file {
         None if args.admin_password_prompt => prompted().map(Some),
         None => Ok(None),

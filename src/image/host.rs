@@ -209,7 +209,7 @@ pub fn check_unprotected(target: &Path) -> Result<()> {
     Ok(())
 }
 
-fn folder_of(target: &Path) -> &Path {
+pub(super) fn folder_of(target: &Path) -> &Path {
     target.parent().filter(|folder| !folder.as_os_str().is_empty()).unwrap_or(Path::new("."))
 }
 
@@ -240,6 +240,16 @@ impl<'c> OutputFile<'c> {
             .map_err(|e| Error::io("the output cannot be given its size", e))
             .context(|| target.display())?;
         Ok(Self { file, len, target: target.to_owned(), force, guard })
+    }
+
+    /// The name that it will have, in its folder.
+    pub fn name(&self) -> String {
+        self.target.file_name().unwrap_or_default().to_string_lossy().into_owned()
+    }
+
+    /// Starts another file that is to become the same target in this one's place.
+    pub fn successor(&self, control: &'c Control) -> Result<OutputStream<'c>> {
+        OutputStream::create(&self.target, self.force, control)
     }
 
     /// What has been written so far, to be read back through a handle of its own.
@@ -288,6 +298,11 @@ impl<'c> OutputStream<'c> {
     /// Starts a file that is to become `target`.
     pub fn create(target: &Path, force: bool, control: &'c Control) -> Result<Self> {
         OutputFile::create(target, 0, force, control).map(Self)
+    }
+
+    /// The name that it will have, in its folder.
+    pub fn name(&self) -> String {
+        self.0.name()
     }
 
     /// The file, now that all has been written.
