@@ -180,7 +180,9 @@ impl Editor {
             let short = (self.random.one_in(3) && !tree.node(directory).case_sensitive)
                 .then(|| format!("NEW~{}", self.made).as_str().into());
             let link = Link { name: name.as_str().into(), short, node: id };
-            if tree.add_link(directory, link).is_ok() && self.random.one_in(8) {
+            // wimlib takes each link to a reparse point for a file of its own.
+            let may_have_two = tree.node(id).reparse.is_none();
+            if tree.add_link(directory, link).is_ok() && may_have_two && self.random.one_in(8) {
                 let elsewhere = self.pick(&Self::directories(tree));
                 let name = format!("hard link {}", self.made).as_str().into();
                 tree.add_link(elsewhere, Link { name, short: None, node: id }).unwrap();
@@ -242,7 +244,11 @@ impl Editor {
                 1 => node.attributes ^= 1,
                 2 => node.descriptor = Some(shared),
                 3 => node.streams.retain(|stream| stream.name.is_empty()),
-                4 => node.streams.push(Stream { name: format!("s{}", self.made).as_str().into(), content, sparse: false }),
+                4 => node.streams.push(Stream {
+                    name: format!("s{}", self.made).as_str().into(),
+                    content,
+                    sparse: false,
+                }),
                 _ => {
                     if let Some(stream) = node.streams.first_mut() {
                         stream.content = content;
@@ -440,7 +446,11 @@ fn random_edits_of_volumes_of_windows() {
             for _ in 0..3 {
                 let small = base.len() < 20 << 20;
                 let revised = revise(&base, |tree| {
-                    if small { editor.change(tree) } else { editor.edit(tree) }
+                    if small {
+                        editor.change(tree)
+                    } else {
+                        editor.edit(tree)
+                    }
                     if small {
                         editor.make_directory(tree);
                     }
@@ -485,10 +495,10 @@ fn other_programs_take_what_comes_out() {
             tools.run("fsntfsinfo", &["-H", text(&path)]);
             let wim = folder.path().join("captured.wim");
             let _ = fs::remove_file(&wim);
-            tools.run("wimlib-imagex", &["capture", text(&path), text(&wim), "--compress=none", "--source-list=no"][..4].as_ref());
+            tools.run("wimlib-imagex", &["capture", text(&path), text(&wim), "--compress=none", "--quiet"]);
             let wim = nanovhd::format::wim::Wim::open(vec![Arc::new(fs::read(&wim).unwrap())]).unwrap();
-            let captured = wim.read_image(1).unwrap();
-            compare(&revised.tree, &captured, Leniency { wim: true, written: true });
+            let captured = wim.tree(1).unwrap();
+            compare(&revised.tree, &captured.tree, Leniency { wim: true, written: true });
             bytes = revised.bytes;
         }
     }
@@ -565,4 +575,26 @@ fn children_of_one_base_do_not_know_each_other() {
     let mut counts: Vec<usize> = seen.into_values().collect();
     counts.sort_unstable();
     assert_eq!(counts, [1, 2, 2], "the same edit gives the same bytes");
+}
+
+/// No damage of a base makes anyone fall over.
+#[test]
+fn damaged_bases_do_no_harm() {
+    let base = build(&random_tree(3, 4096), &Options::default(), 1 << 20);
+    let mut random = Random::new(77);
+    let mut planned = 0;
+    for round in 0..150 {
+        let mut evil = base.clone();
+        for _ in 0..1 + random.below(20) {
+            let at = random.below(evil.len() as u64 / 512) as usize * 512 + random.below(160) as usize;
+            evil[at] ^= 1 << random.below(8);
+        }
+        let Ok(volume) = Volume::open(Arc::new(evil)) else { continue };
+        let Ok(contents) = volume.read() else { continue };
+        let Ok(read) = Base::read(&volume, &contents) else { continue };
+        let mut tree = contents.tree;
+        Editor::new(round).edit(&mut tree);
+        planned += u32::from(Revision::new(&read, &tree, None).is_ok());
+    }
+    println!("{planned} of 150 damaged bases could be changed");
 }
