@@ -130,6 +130,7 @@ impl<'a> Planner<'a> {
         self.write_records()?;
         self.write_bitmap()?;
         self.empty_journal()?;
+        self.output.check()?;
         self.summary.losses = self.losses.describe(self.tree);
         self.summary.free_bytes = self.geometry.bytes(self.space.free_clusters());
         let used: u64 = self.output.used().iter().map(|range| range.end - range.start).sum();
