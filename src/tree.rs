@@ -11,6 +11,8 @@
 //!   [`case_sensitive`](Node::case_sensitive), nor a short name that is also another link's name;
 //! * every blob id lies in a store of this tree.
 
+pub mod medium;
+
 use std::collections::{HashMap, HashSet};
 use std::fmt::Write;
 use std::num::NonZeroUsize;

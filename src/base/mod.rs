@@ -3,16 +3,20 @@
 pub mod blocks;
 pub mod bytes;
 pub mod crc32c;
+pub mod extents;
 pub mod filetime;
 pub mod inherit;
 pub mod io;
 pub mod layers;
 pub mod name;
 pub mod near;
+pub mod ordered;
 pub mod sddl;
 pub mod security;
+pub mod sparse;
 pub mod upcase;
 
 pub use filetime::FileTime;
 pub use io::{Disk, MemoryDisk, ReadAt, Slice};
 pub use name::Name;
+pub use sparse::Sparse;

@@ -28,7 +28,7 @@ pub(super) fn run(command: &Convert, json: bool, env: &mut Env<'_>) -> Result<()
         force: command.force,
     };
     let (threads, control) = (env.threads, &env.control);
-    let conversion = progress::with_bar("Looking", env, || Conversion::new(&request, control))?;
+    let mut conversion = progress::with_bar("Looking", env, || Conversion::new(&request, control))?;
     progress::with_bar("Writing", env, || conversion.run(threads, control))?;
     let summary = conversion.summary();
     let report = Report { seconds: start.elapsed().as_secs_f64(), summary };

@@ -9,15 +9,18 @@ use crate::base::{Disk, ReadAt};
 use crate::error::{Error, Result};
 use crate::format::wim::Wim;
 use crate::image::host::{self, OutputFile};
-use crate::image::{Format, Source, demo};
+use crate::image::{Firmware, Source, demo};
 
 /// What the demo makes when nobody says otherwise.
 const DEFAULT_OUTPUT: &str = "nanovhd-demo.vhd";
+/// The same where targets name the containers.
+const DEFAULT_STEM: &str = "nanovhd-demo";
 
 pub(super) fn run(command: &Demo, json: bool, env: &mut Env<'_>) -> Result<()> {
-    let path = command.output.as_deref().unwrap_or(Path::new(DEFAULT_OUTPUT));
+    let default = if command.disk.target.is_empty() { DEFAULT_OUTPUT } else { DEFAULT_STEM };
+    let path = command.output.as_deref().unwrap_or(Path::new(default));
     let earlier_demo = command.output.is_none(); // is what a file of the default name is
-    let recipe = build::recipe(path, &command.disk, earlier_demo, env)?;
+    let recipes = build::recipes(path, &command.disk, earlier_demo, env)?;
     if let Some(keep) = &command.keep_wim {
         host::check_target(keep, command.disk.force)?;
         if keep == path {
@@ -27,32 +30,29 @@ pub(super) fn run(command: &Demo, json: bool, env: &mut Env<'_>) -> Result<()> {
     let bytes = Arc::new(demo::wim(env.threads)?);
     let wim = Wim::open(vec![Arc::clone(&bytes) as Arc<dyn ReadAt>])?;
     let source = Source::of_wim(&wim, "the demo's WIM", demo::IMAGE)?;
-    let built = build::make(source, &recipe, &command.disk, json, env)?;
+    let built = build::make(source, &recipes, &command.disk, json, env)?;
     if let Some(keep) = command.keep_wim.as_deref().filter(|_| built) {
         let file = OutputFile::create(keep, ReadAt::len(&*bytes), command.disk.force, &env.control)?;
         file.write_at(0, &bytes)?;
         file.keep()?;
     }
     if built && !json {
-        let format = match recipe.format {
-            Format::Vhd | Format::VhdFixed => "vpc",
-            Format::Vhdx | Format::VhdxFixed => "vhdx",
-            Format::Raw => "raw",
-        };
         output::line(
             env.stdout,
             format_args!("\nBoot it (the stand-in boot manager reports on screen and serial port, then halts):"),
         )?;
-        output::line(
-            env.stdout,
-            format_args!("  qemu-system-x86_64 -drive \"file={},format={format}\" -serial stdio", path.display()),
-        )?;
-        output::line(
-            env.stdout,
-            format_args!(
-                "  or attach it to a BIOS machine of VirtualBox, or a generation 1 machine of Hyper-V, as an IDE disk"
-            ),
-        )?;
+        for recipe in &recipes {
+            let (path, format) = (recipe.output.display(), recipe.format.qemu_driver());
+            let firmware = match recipe.layout.firmware {
+                Firmware::Uefi => " -bios /usr/share/ovmf/OVMF.fd",
+                Firmware::Bios | Firmware::Both | Firmware::None => "",
+            };
+            output::line(
+                env.stdout,
+                format_args!("  qemu-system-x86_64{firmware} -drive \"file={path},format={format}\" -serial stdio"),
+            )?;
+        }
+        output::line(env.stdout, format_args!("  or attach it to a machine of your hypervisor"))?;
     }
     Ok(())
 }

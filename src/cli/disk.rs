@@ -9,7 +9,7 @@ use crate::format::partitions::{
     self, Kind, Partition, Scheme, TYPE_BASIC_DATA, TYPE_EFI_SYSTEM, TYPE_EFI_SYSTEM_MBR, TYPE_MICROSOFT_RESERVED,
     TYPE_PROTECTIVE, TYPE_RECOVERY, TYPES_EXTENDED, Table,
 };
-use crate::format::{fat, ntfs, vhd, vhdx};
+use crate::format::{fat, ntfs, vdi, vhd, vhdx, vmdk};
 use crate::image::boot_store::STORES;
 use crate::image::opened::{self, Container, Opened};
 use crate::tree::Tree;
@@ -289,6 +289,12 @@ fn container(container: Container) -> &'static str {
         Container::Vhdx(vhdx::Variant::Fixed { .. }) => "VHDX, fixed",
         Container::Vhdx(vhdx::Variant::Dynamic { .. }) => "VHDX, dynamic",
         Container::Vhdx(vhdx::Variant::Differencing { .. }) => "VHDX, differencing",
+        Container::Vdi(vdi::Variant::Fixed) => "VDI, fixed",
+        Container::Vdi(vdi::Variant::Dynamic) => "VDI, dynamic",
+        Container::Qcow2 { snapshots: 0 } => "qcow2",
+        Container::Qcow2 { .. } => "qcow2 with internal snapshots",
+        Container::Vmdk(vmdk::Variant::Sparse) => "VMDK, sparse",
+        Container::Vmdk(vmdk::Variant::StreamOptimized) => "VMDK, stream-optimized",
     }
 }
 

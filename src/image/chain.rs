@@ -7,11 +7,14 @@ use super::host::InputFile;
 use super::opened::{Container, Layer, Opened};
 use crate::base::{Name, ReadAt};
 use crate::error::{Context, Error, Result};
+use crate::format::qcow2::Qcow2;
+use crate::format::vdi::Vdi;
 use crate::format::vhd::Vhd;
 use crate::format::vhdx::Vhdx;
+use crate::format::vmdk::Vmdk;
 
 /// So many files a chain may have; a disk of more is slow beyond use, and Hyper-V's own chains are far shorter.
-const MAX_LAYERS: usize = 64;
+pub(super) const MAX_LAYERS: usize = 64;
 
 type File = Arc<dyn ReadAt>;
 
@@ -20,6 +23,9 @@ enum Disk {
     Raw(File),
     Vhd(Vhd<File>),
     Vhdx(Vhdx<File>),
+    Vdi(Vdi<File>),
+    Qcow2(Box<Qcow2<File>>),
+    Vmdk(Box<Vmdk<File>>),
 }
 
 impl Disk {
@@ -42,6 +48,15 @@ impl Disk {
         if Vhd::is_vhd(&file) {
             return Vhd::open(file).map(Self::Vhd);
         }
+        if Vdi::is_vdi(&file) {
+            return Vdi::open(file).map(Self::Vdi);
+        }
+        if Qcow2::is_qcow2(&file) {
+            return Qcow2::open(file).map(|qcow2| Self::Qcow2(Box::new(qcow2)));
+        }
+        if Vmdk::is_vmdk(&file) {
+            return Vmdk::open(file).map(|vmdk| Self::Vmdk(Box::new(vmdk)));
+        }
         Ok(Self::Raw(file))
     }
 
@@ -50,12 +65,15 @@ impl Disk {
             Self::Raw(_) => Container::Raw,
             Self::Vhd(vhd) => Container::Vhd(vhd.variant()),
             Self::Vhdx(vhdx) => Container::Vhdx(vhdx.variant()),
+            Self::Vdi(vdi) => Container::Vdi(vdi.variant()),
+            Self::Qcow2(qcow2) => Container::Qcow2 { snapshots: qcow2.internal_snapshots() },
+            Self::Vmdk(vmdk) => Container::Vmdk(vmdk.variant()),
         }
     }
 
     fn wanted(&self) -> Option<Wanted> {
         match self {
-            Self::Raw(_) => None,
+            Self::Raw(_) | Self::Vdi(_) | Self::Qcow2(_) | Self::Vmdk(_) => None,
             Self::Vhd(vhd) => vhd.parent().map(Wanted::of_vhd),
             Self::Vhdx(vhdx) => vhdx.parent().map(Wanted::of_vhdx),
         }
@@ -63,16 +81,18 @@ impl Disk {
 
     fn id(&self) -> Option<uuid::Uuid> {
         match self {
-            Self::Raw(_) => None,
+            Self::Raw(_) | Self::Qcow2(_) => None,
             Self::Vhd(vhd) => Some(vhd.footer().id),
             Self::Vhdx(vhdx) => Some(vhdx.disk_id()),
+            Self::Vdi(vdi) => Some(vdi.id()).filter(|id| !id.is_nil()),
+            Self::Vmdk(vmdk) => vmdk.descriptor().id,
         }
     }
 
     fn sector_size(&self) -> u32 {
         match self {
             Self::Vhdx(vhdx) => vhdx.sector_size(),
-            Self::Raw(_) | Self::Vhd(_) => 512,
+            Self::Raw(_) | Self::Vhd(_) | Self::Vdi(_) | Self::Qcow2(_) | Self::Vmdk(_) => 512,
         }
     }
 
@@ -107,18 +127,19 @@ impl Disk {
             (Self::Vhd(vhd), None) => Arc::new(vhd),
             (Self::Vhdx(vhdx), Some(below)) => Arc::new(vhdx.on(below)),
             (Self::Vhdx(vhdx), None) => Arc::new(vhdx),
+            (Self::Vdi(vdi), _) => Arc::new(vdi),
+            (Self::Qcow2(qcow2), _) => Arc::new(*qcow2),
+            (Self::Vmdk(vmdk), _) => Arc::new(*vmdk),
         }
     }
 }
 
 /// What a container is that others read, by its mark, and how qemu calls it.
 fn foreign(file: &File) -> Option<(&'static str, &'static str)> {
-    const KNOWN: [(u64, &[u8], &str, &str); 5] = [
-        (0, b"KDMV", "VMDK", "vmdk"),
-        (0, b"COWD", "VMDK", "vmdk"),
-        (0, b"# Disk DescriptorFile", "VMDK", "vmdk"),
-        (0x40, &[0x7F, 0x10, 0xDA, 0xBE], "VDI", "vdi"),
-        (0, b"QFI\xFB", "qcow2", "qcow2"),
+    const KNOWN: [(u64, &[u8], &str, &str); 3] = [
+        (0, b"QED\0", "QED", "qed"),
+        (0, b"WithoutFreeSpace", "Parallels", "parallels"),
+        (0, b"WithouFreSpacExt", "Parallels", "parallels"),
     ];
     KNOWN.iter().find(|(at, mark, ..)| is_marked(file, *at, mark)).map(|(_, _, name, driver)| (*name, *driver))
 }
@@ -262,6 +283,12 @@ pub(super) fn open(path: &Path) -> Result<Opened> {
     }
     let disk = below.ok_or_else(|| Error::invalid("a chain without a file"))?;
     Ok(Opened { path: path.to_owned(), container, disk, layers, sector_size, id })
+}
+
+/// The disk that a differencing one makes of the disk below it, which is the right one.
+pub(super) fn over(file: &Arc<dyn ReadAt>, below: &Arc<dyn ReadAt>) -> Result<Arc<dyn ReadAt>> {
+    let layer = Layer { path: PathBuf::new(), file: Arc::clone(file) };
+    Ok(Disk::open(&layer)?.on(Some(Arc::clone(below))))
 }
 
 #[cfg(test)]

@@ -8,14 +8,14 @@ use std::sync::Mutex;
 use serde::Serialize;
 
 use super::disk_file::{DiskFile, Identity};
-use super::host::{self, OutputFile};
+use super::host::{self, OutputFile, OutputStream};
 use super::opened::{Container, Opened};
 use super::seed::Seed;
 use super::{Control, Format, verify};
-use crate::base::{Disk, FileTime, ReadAt, bytes};
+use crate::base::{Disk, FileTime, ReadAt, bytes, layers};
 use crate::error::{Context, Error, Result};
 use crate::format::vhd::{self, Vhd};
-use crate::format::vhdx;
+use crate::format::{qcow2, vdi, vhdx, vmdk};
 
 const SECTOR: u64 = 512;
 const MIB: u64 = 1 << 20;
@@ -55,7 +55,7 @@ pub struct Summary {
     pub disk_bytes: u64,
     /// The size of the disk in the new file.
     pub new_disk_bytes: u64,
-    /// The length of the new file in bytes, holes included.
+    /// The length of the new file in bytes, holes included; of a compressed one, that of the disk until it is written.
     pub file_bytes: u64,
     /// What is worth knowing, though it stops nothing.
     pub warnings: Vec<String>,
@@ -77,14 +77,21 @@ impl<'r> Conversion<'r> {
         let opened = Opened::open(&request.image)?;
         opened.refuse_output(&request.output)?;
         let mut warnings = Vec::new();
+        if let Container::Qcow2 { snapshots: 1.. } = opened.container {
+            warnings.push("the file holds snapshots besides the active state, and they are not taken along".to_owned());
+        }
         let disk_len = new_len(&opened, request.format, &mut warnings)?;
         let seed = seed_of(&opened, request.format)?;
         let created = request.created.map_or_else(|| created(&opened), Ok)?;
-        let identity = Identity::derived(request.format, &seed, created, opened.sector_size);
+        let identity = Identity::derived(request.format, &seed, created, opened.sector_size)?;
         let used = match request.format {
             Format::Vhd => used_blocks(&opened.disk, vhd::BLOCK, control)?,
             Format::Vhdx => used_blocks(&opened.disk, vhdx::BLOCK, control)?,
-            Format::VhdFixed | Format::VhdxFixed | Format::Raw => Vec::new(),
+            Format::Vmdk => used_blocks(&opened.disk, vmdk::GRAIN, control)?,
+            Format::Vdi => used_blocks(&opened.disk, vdi::BLOCK, control)?,
+            Format::Qcow2 => used_blocks(&opened.disk, qcow2::CLUSTER, control)?,
+            Format::VhdFixed | Format::VhdxFixed | Format::VdiFixed | Format::Raw => Vec::new(),
+            Format::VmdkStream | Format::Qcow2Compressed => Vec::new(),
         };
         let file = DiskFile::new(identity, disk_len, &used)?;
         let summary = Summary {
@@ -106,31 +113,72 @@ impl<'r> Conversion<'r> {
     }
 
     /// Writes the file: under a temporary name, and under its own once it is complete.
-    pub fn run(&self, threads: NonZeroUsize, control: &Control) -> Result<()> {
-        let output = OutputFile::create(&self.request.output, self.file.len(), self.request.force, control)?;
+    pub fn run(&mut self, threads: NonZeroUsize, control: &Control) -> Result<()> {
+        let Request { output, format, force, .. } = self.request;
         control.expect(self.opened.disk.len());
-        self.file.write(&output, |disk| copy(&self.opened.disk, disk, threads, control))?;
+        let output = if format.is_packed() {
+            let disk = Padded { disk: &self.opened.disk, len: self.summary.new_disk_bytes };
+            self.file.pack_disk(&disk, OutputStream::create(output, *force, control)?, threads, control)?
+        } else {
+            let output = OutputFile::create(output, self.file.len(), *force, control)?;
+            self.file.write(&output, |disk| copy(&self.opened.disk, disk, threads, control))?;
+            output
+        };
         verify::packed(&output)?;
+        self.summary.file_bytes = Disk::len(&output);
         output.keep()
+    }
+}
+
+/// A disk with zeros behind it.
+struct Padded<'d> {
+    disk: &'d dyn ReadAt,
+    len: u64,
+}
+
+impl ReadAt for Padded<'_> {
+    fn len(&self) -> u64 {
+        self.len
+    }
+
+    fn read_at(&self, at: u64, buf: &mut [u8]) -> Result<()> {
+        layers::read_or_zero(self.disk, at, buf)
+    }
+
+    fn next_data(&self, at: u64) -> Result<Option<Range<u64>>> {
+        self.disk.next_data(at)
     }
 }
 
 /// The length of the new disk: the old one's, in whole units of what the container takes.
 ///
-/// Azure takes VHDs of whole MiB only, and so they are padded with zeros, which an MBR does not mind. A GPT's backup is in the last
-/// sector, and would no longer be: such a disk keeps its size.
+/// Azure takes VHDs of whole MiB only, vSphere VMDKs, and VDIs have whole blocks: so they are padded with zeros, which an MBR does not mind. A GPT's backup
+/// is in the last sector, and would no longer be: such a disk keeps its size.
 fn new_len(opened: &Opened, format: Format, warnings: &mut Vec<String>) -> Result<u64> {
     let len = opened.disk.len();
-    let is_vhd = matches!(format, Format::Vhd | Format::VhdFixed);
+    // Who wants whole MiB.
+    let picky = match format {
+        Format::Vhd | Format::VhdFixed => {
+            Some(("VHD", "Azure will not take it", "whole MiB, as Hyper-V and Azure want it"))
+        }
+        Format::Vmdk | Format::VmdkStream => {
+            Some(("VMDK", "vSphere will not take it", "whole MiB, as vSphere wants it"))
+        }
+        Format::Vdi | Format::VdiFixed => {
+            Some(("VDI", "VirtualBox changes that when it resizes or clones it", "whole MiB, as VirtualBox wants it"))
+        }
+        _ => None,
+    };
     if opened.sector_size != SECTOR as u32 {
         let what = format!("the disk has sectors of {} bytes", opened.sector_size);
-        if is_vhd {
-            return Err(Error::unsupported(format_args!("{what}, which no VHD has"))
+        if let Some((container, ..)) = picky {
+            return Err(Error::unsupported(format_args!("{what}, which no {container} has"))
                 .hint("convert it to VHDX")
                 .context(opened.path.display()));
         }
-        if format == Format::Raw {
-            warnings.push(format!("{what}, which the raw file does not tell: whoever opens it has to say so"));
+        if matches!(format, Format::Raw | Format::Qcow2 | Format::Qcow2Compressed) {
+            let format = format.name();
+            warnings.push(format!("{what}, which the {format} file does not tell: whoever opens it has to say so"));
         }
     }
     if format == Format::Raw {
@@ -140,16 +188,16 @@ fn new_len(opened: &Opened, format: Format, warnings: &mut Vec<String>) -> Resul
     let sector = u64::from(opened.sector_size);
     let sectors = len.checked_next_multiple_of(sector).ok_or_else(beyond)?;
     let whole = sectors.checked_next_multiple_of(MIB).ok_or_else(beyond)?;
-    let padded = if is_vhd && whole != sectors && has_gpt(&opened.disk) {
-        warnings.push(format!("the disk has {len} bytes, not whole MiB: Azure will not take it"));
-        sectors
-    } else if is_vhd {
-        whole
-    } else {
-        sectors
+    let padded = match picky {
+        Some((_, consequence, _)) if whole != sectors && has_gpt(&opened.disk) => {
+            warnings.push(format!("the disk has {len} bytes, not whole MiB: {consequence}"));
+            sectors
+        }
+        Some(_) => whole,
+        None => sectors,
     };
     if padded != len {
-        let unit = if is_vhd && padded == whole { "whole MiB, as Hyper-V and Azure want it" } else { "whole sectors" };
+        let unit = picky.filter(|_| padded == whole).map_or("whole sectors", |(_, _, unit)| unit);
         warnings.push(format!("the disk has {len} bytes; {} zeros were added to make it {unit}", padded - len));
     }
     Ok(padded)
@@ -161,20 +209,13 @@ fn has_gpt(disk: &dyn ReadAt) -> bool {
 }
 
 /// Ids follow from the disk's own and the new container. A raw disk has one in its partition table, which is at its start.
-fn seed_of(opened: &Opened, format: Format) -> Result<Seed> {
+pub(super) fn seed_of(opened: &Opened, format: Format) -> Result<Seed> {
     let mut start = vec![0; opened.disk.len().min(2 * SECTOR) as usize];
     if opened.id.is_none() {
         opened.disk.read_at(0, &mut start).context(|| opened.path.display())?;
     }
     let id = opened.id.map_or(start, |id| id.as_bytes().to_vec());
-    let name: &[u8] = match format {
-        Format::Vhd => b"vhd",
-        Format::VhdFixed => b"vhd-fixed",
-        Format::Vhdx => b"vhdx",
-        Format::VhdxFixed => b"vhdx-fixed",
-        Format::Raw => b"raw",
-    };
-    Ok(Seed::from_parts([&b"converted"[..], &id, &opened.disk.len().to_le_bytes(), name]))
+    Ok(Seed::from_parts([&b"converted"[..], &id, &opened.disk.len().to_le_bytes(), format.name().as_bytes()]))
 }
 
 /// When the disk was made: a VHD says it, the others do not.

@@ -30,7 +30,7 @@ use serde::Serialize;
 use uuid::Uuid;
 
 use super::disk_file::{DiskFile, Identity};
-use super::edits::{Edits, Step};
+use super::edits::{Applied, Edits, Step};
 use super::host::{self, InputFile, OutputFile, Stamp};
 use super::opened::{Container, Opened};
 use super::seed::Seed;
@@ -39,8 +39,11 @@ use crate::base::{Disk, FileTime, Name, ReadAt, Slice, bytes};
 use crate::error::{Context, Error, Kind, Result};
 use crate::format::ntfs;
 use crate::format::ntfs::read::{Facts, Volume};
+use crate::format::qcow2::Qcow2;
+use crate::format::vdi::{self, Vdi};
 use crate::format::vhd::{self, Vhd};
 use crate::format::vhdx::{self, Vhdx};
+use crate::format::vmdk::{self, Vmdk};
 use crate::tree::Tree;
 
 /// In pieces of this length it is decided what of a disk is worth keeping.
@@ -77,6 +80,7 @@ pub struct EditPlan {
     force: bool,
     in_place: bool,
     verify: bool,
+    private: bool,
     image: PathBuf,
     stamp: Stamp,
     opened: Opened,
@@ -147,7 +151,8 @@ impl EditPlan {
         let (mut tree, mut warnings) = (contents.tree, contents.notes);
 
         let now = request.timestamp.unwrap_or_else(|| build::newest(&tree));
-        let mut steps = request.edits.apply(&mut tree, now)?;
+        let Applied { mut steps, warnings: of_edits, private } = request.edits.apply(&mut tree, now)?;
+        warnings.extend(of_edits);
         let mut options = options_of(&volume);
         if let Some(label) = request.label.as_deref().map(Name::from).filter(|label| *label != options.label) {
             steps.push(Step::Labelled { from: options.label.to_string(), to: label.to_string() });
@@ -173,7 +178,7 @@ impl EditPlan {
             image: image.display().to_string(),
             output: target.display().to_string(),
             in_place,
-            format: identity.name(),
+            format: identity.format().name(),
             file_bytes: file.len(),
             partition: partition.number,
             steps,
@@ -188,6 +193,7 @@ impl EditPlan {
             force,
             in_place,
             verify,
+            private,
             image,
             stamp,
             opened,
@@ -205,11 +211,15 @@ impl EditPlan {
         &self.summary
     }
 
-    /// Writes the new image, checks it, and puts it in its place. Any error leaves everything as it was.
-    pub fn run(self, threads: NonZeroUsize, control: &Control) -> Result<()> {
+    /// Writes the new image, checks it, and puts it in its place; returns its length. Any error leaves everything as it was.
+    pub fn run(self, threads: NonZeroUsize, control: &Control) -> Result<u64> {
         let around: u64 = self.kept.iter().map(|range| range.end - range.start).sum();
         control.expect(around.saturating_add(self.summary.volume.data_bytes));
+        if self.private {
+            control.keep_private();
+        }
         let output = OutputFile::create(&self.target, self.file.len(), self.force, control)?;
+        let is_packed = self.file.is_packed();
         if self.in_place {
             output.take_permissions(&self.target)?;
         }
@@ -223,6 +233,13 @@ impl EditPlan {
         if self.verify {
             verify::changed(&output, &self.opened.disk).context(|| self.target.display())?;
         }
+        let output = self.file.pack(output, threads, control)?;
+        if self.in_place {
+            output.take_permissions(&self.target)?;
+        }
+        if self.verify && is_packed {
+            verify::packed(&output).context(|| self.target.display())?;
+        }
         if InputFile::open(&self.image)?.stamp()? != self.stamp {
             let what = "the image changed while it was being read: a machine may be using it";
             return Err(Error::new(Kind::Io, what)
@@ -230,7 +247,9 @@ impl EditPlan {
                 .context(self.image.display()));
         }
         drop(self.opened); // Windows renames over no file that is open
-        output.keep()
+        let len = Disk::len(&output);
+        output.keep()?;
+        Ok(len)
     }
 
     fn copy_around(&self, disk: &dyn Disk, control: &Control) -> Result<()> {
@@ -279,21 +298,43 @@ fn identity(opened: &Opened, request: &Request) -> Result<Identity> {
                 vhdx::Variant::Differencing { .. } => flattened(vhdx.disk_id(), request)?,
                 _ => vhdx.disk_id(),
             };
-            // Disks that build on the old data have to notice that it is another now.
-            let edits = request.edits.fingerprint();
-            let parts = [
-                &b"edit"[..],
-                vhdx.data_write_id().as_bytes(),
-                request.label.as_deref().unwrap_or_default().as_bytes(),
-            ]
-            .map(<[u8]>::to_vec);
-            let seed = Seed::from_parts(parts.iter().chain(&edits).map(Vec::as_slice));
+            let seed = seed_of_change(vhdx.data_write_id(), request);
             let params =
                 vhdx::Params { file_write: seed.guid("VHDX file"), data_write: seed.guid("VHDX data"), disk_id };
             let fixed = matches!(variant, vhdx::Variant::Fixed { .. });
             Ok(Identity::Vhdx { fixed, sector: vhdx.sector_size(), params })
         }
+        Container::Vmdk(variant) => {
+            let opened = Vmdk::open(file()?)?;
+            let descriptor = opened.descriptor();
+            // VMware and qemu give no such id. What they do give is the content's, and it is to be another now.
+            let cid = descriptor.cid.unwrap_or_default().to_le_bytes();
+            let id = descriptor.id.unwrap_or_else(|| Seed::from_parts([&b"edit"[..], &cid]).guid("VMDK"));
+            let adapter = descriptor.adapter.as_deref().and_then(vmdk::Adapter::named);
+            let stream = variant == vmdk::Variant::StreamOptimized;
+            Ok(Identity::Vmdk { stream, id, adapter: adapter.unwrap_or(vmdk::Adapter::LsiLogic) })
+        }
+        Container::Vdi(variant) => {
+            let vdi = Vdi::open(file()?)?;
+            let seed = seed_of_change(vdi.modification(), request);
+            let id = Some(vdi.id()).filter(|id| !id.is_nil()).unwrap_or_else(|| seed.guid("VDI"));
+            let fixed = variant == vdi::Variant::Fixed;
+            Ok(Identity::Vdi { fixed, params: vdi::Params { id, modification: seed.guid("VDI data") } })
+        }
+        Container::Qcow2 { snapshots: 1.. } if request.output.is_none() => {
+            Err(Error::invalid("the file holds snapshots besides the active state, which the new one would not have")
+                .hint("say --output to leave the old file as it is, or delete them: qemu-img snapshot -d NAME FILE"))
+        }
+        Container::Qcow2 { .. } => Ok(Identity::Qcow2 { compressed: Qcow2::open(file()?)?.has_compressed()? }),
     }
+}
+
+/// Disks that build on the old data, by the id that it had, have to notice that it is another now.
+fn seed_of_change(id: Uuid, request: &Request) -> Seed {
+    let edits = request.edits.fingerprint();
+    let label = request.label.as_deref().unwrap_or_default();
+    let parts = [&b"edit"[..], id.as_bytes(), label.as_bytes()].map(<[u8]>::to_vec);
+    Seed::from_parts(parts.iter().chain(&edits).map(Vec::as_slice))
 }
 
 /// The id of a disk that is made of a differencing one and its parents; the old file, which stays, keeps its own.
@@ -314,6 +355,9 @@ fn check_extension(request: &Request, identity: &Identity) -> Result<()> {
     let fits = match extension.as_str() {
         "vhd" => matches!(identity, Identity::Vhd { .. }),
         "vhdx" => matches!(identity, Identity::Vhdx { .. }),
+        "vmdk" => matches!(identity, Identity::Vmdk { .. }),
+        "vdi" => matches!(identity, Identity::Vdi { .. }),
+        "qcow2" => matches!(identity, Identity::Qcow2 { .. }),
         "img" | "raw" => matches!(identity, Identity::Raw),
         _ => true,
     };
@@ -322,13 +366,13 @@ fn check_extension(request: &Request, identity: &Identity) -> Result<()> {
     }
     Err(Error::invalid("an edit keeps the image's container, and the output's name promises another")
         .found(format_args!("'{extension}'"))
-        .allowed(identity.name())
+        .allowed(identity.format().name())
         .hint("give the output the image's extension; `nanovhd convert` changes the container")
         .context(output.display()))
 }
 
 /// Where the volume itself is: from the partition's start, as long as its boot sector says.
-fn place_of(partition: &Range<u64>, facts: &Facts) -> Result<Range<u64>> {
+pub(super) fn place_of(partition: &Range<u64>, facts: &Facts) -> Result<Range<u64>> {
     let end = partition.start.checked_add(facts.len).filter(|end| *end <= partition.end);
     let end = end.ok_or_else(|| {
         Error::corrupt("length of the volume")
@@ -338,7 +382,7 @@ fn place_of(partition: &Range<u64>, facts: &Facts) -> Result<Range<u64>> {
     Ok(partition.start..end)
 }
 
-fn refuse_dirty(facts: &Facts, accepted: bool) -> Result<()> {
+pub(super) fn refuse_dirty(facts: &Facts, accepted: bool) -> Result<()> {
     if !facts.dirty || accepted {
         return Ok(());
     }

@@ -10,7 +10,7 @@ use crate::base::{ReadAt, Slice};
 use crate::error::{Context, Error, Kind, Result};
 use crate::format::ntfs::read::Volume;
 use crate::format::partitions::{self, Partition, Table};
-use crate::format::{vhd, vhdx};
+use crate::format::{vdi, vhd, vhdx, vmdk};
 
 /// What kind of file a disk is kept in.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -21,6 +21,15 @@ pub enum Container {
     Vhd(vhd::Variant),
     /// A VHDX.
     Vhdx(vhdx::Variant),
+    /// A VDI.
+    Vdi(vdi::Variant),
+    /// A qcow2.
+    Qcow2 {
+        /// How many states of the disk the file has besides the active one, which alone is read.
+        snapshots: u32,
+    },
+    /// A VMDK.
+    Vmdk(vmdk::Variant),
 }
 
 /// One file of a chain of differencing disks.

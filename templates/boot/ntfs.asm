@@ -86,100 +86,7 @@ check_bios:
     je main
     ; falls into fail
 
-; Says what is wrong (subject, then the text at SI) and stops; Ctrl+Alt+Del still works.
-fail:
-    call report
-stop:
-    mov si, text_restart
-    call print
-.halt:
-    sti
-    hlt
-    jmp .halt
-
-report:
-    push si
-    mov si, text_prefix
-    call print
-    mov si, [subject]
-    call print
-    pop si
-    ; falls into print
-
-; Prints the zero-terminated text at SI; moves SI behind it. Keeps the rest.
-print:
-    push ax
-.next:
-    lodsb
-    test al, al
-    jz .done
-    call print_character
-    jmp .next
-.done:
-    pop ax
-    ret
-
-print_character:                ; AL
-    pushad
-    mov ah, 0x0E
-    mov bx, 7
-    int 0x10
-    popad
-    ret
-
-; Reads ECX sectors of the volume, from sector EDX:EAX on, to the linear address EDI, a multiple of 512.
-read_sectors:
-    pushad
-    add eax, [HIDDEN_SECTORS]
-    adc edx, 0
-.chunk:
-    mov esi, edi
-    shr esi, 4                  ; segment
-    mov bx, si
-    shr bx, 5                   ; sectors up to the next multiple of 32 KiB: a transfer must not cross one of 64 KiB,
-    and bx, CHUNK - 1           ; and some BIOSes refuse more than 127 sectors
-    neg bx
-    add bx, CHUNK
-    movzx ebx, bx
-    cmp ebx, ecx
-    jbe .sized
-    mov ebx, ecx
-.sized:
-    mov bp, READ_TRIES
-.try:
-    pushad
-    push edx                    ; disk address packet: LBA,
-    push eax
-    push si                     ; segment,
-    push ds                     ; offset 0,
-    push bx                     ; count,
-    push 16                     ; size
-    mov ah, 0x42
-    mov si, sp
-    mov dl, [drive]
-    int 0x13
-    lea esp, [esp + 16]         ; keeps the carry
-    popad
-    jnc .read
-    pushad
-    xor ah, ah                  ; reset the drive
-    mov dl, [drive]
-    int 0x13
-    popad
-    dec bp
-    jnz .try
-    mov si, text_read
-    jmp [on_read_error]         ; EDX:EAX = LBA
-.read:
-    add eax, ebx
-    adc edx, 0
-    sub ecx, ebx
-    shl ebx, 9
-    add edi, ebx
-    test ecx, ecx
-    jnz .chunk
-    popad
-    ret
+%include "volume.inc"
 
 text_prefix:      db 13, 10, "nanovhd: "
 text_nothing:     db 0
@@ -423,26 +330,7 @@ load_bootmgr:
 .done:
     ret
 
-; Returns in EAX how many bytes there are for BOOTMGR, a multiple of 512.
-bootmgr_room:
-    push ecx
-    int 0x12                    ; AX = KiB of low memory
-    movzx eax, ax
-    shl eax, 10
-    movzx ecx, word [EBDA_SEGMENT]
-    shl ecx, 4
-    cmp ecx, BOOTMGR_LINEAR     ; anything this low is no EBDA
-    jb .known
-    cmp ecx, eax
-    ja .known
-    mov eax, ecx
-.known:
-    mov si, text_memory
-    sub eax, BOOTMGR_LINEAR
-    jbe fail
-    and eax, -SECTOR_SIZE
-    pop ecx
-    ret
+%include "room.inc"
 
 text_mft:        db "$MFT: ", 0
 text_root:       db "root directory: ", 0

@@ -41,7 +41,7 @@ mod tests;
 pub use device::Device;
 pub use names::{choice_name, code, element_name, id_of_name, object_name, object_title};
 pub use new_store::{NewStore, new_store};
-pub use store::{Element, Object, Store};
+pub use store::{Element, Object, Store, set_element};
 
 /// What starts the boot manager.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]

@@ -202,7 +202,7 @@ pub fn choice_name(object: u32, code: u32, value: u64) -> Option<&'static str> {
         "firstmegabytepolicy" => &["UseNone", "UseAll", "UsePrivate"],
         "graphicsresolution" => &["1024x768", "800x600", "1024x600"],
         "tscsyncpolicy" => &["Default", "Legacy", "Enhanced"],
-        "x2apicpolicy" => &["Default", "Disable", "Enable"],
+        "x2apicpolicy" | "integrityservices" => &["Default", "Disable", "Enable"],
         "msi" => &["Default", "ForceDisable"],
         "pciexpress" => &["Default", "ForceDisable"],
         "tpmbootentropy" => &["Default", "ForceDisable", "ForceEnable"],

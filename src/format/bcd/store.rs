@@ -178,6 +178,18 @@ impl Object {
     }
 }
 
+/// Sets one element in the hive of a store and leaves all else there as it is; tells whether the object is there to have it.
+///
+/// # Errors
+/// [`Invalid`](crate::error::Kind::Invalid) for an element whose form is not that of its code.
+pub fn set_element(hive: &mut Hive, object: &Uuid, code: u32, element: &Element) -> Result<bool> {
+    let Some(key) = hive.open(&format!(r"Objects\{}", braced(object))) else { return Ok(false) };
+    let value = element.to_value(code).context(|| format!("element {code:08x}"))?;
+    let key = hive.create_key_at(key, &format!(r"Elements\{code:08x}"))?;
+    hive.set_value(key, "Element", value)?;
+    Ok(true)
+}
+
 /// The digit of an element's code that tells its form.
 fn format_of(code: u32) -> u32 {
     code >> 24 & 0xF

@@ -1,7 +1,7 @@
 //! What lies on the disk: the boot sector and the entries of directories.
 
 use zerocopy::little_endian::{U16, U32};
-use zerocopy::{FromBytes, Immutable, KnownLayout, Unaligned};
+use zerocopy::{FromBytes, Immutable, IntoBytes, KnownLayout, Unaligned};
 
 use crate::error::{Error, Result};
 
@@ -42,7 +42,7 @@ pub(super) struct BootSector {
 }
 const _: () = assert!(size_of::<BootSector>() == 0x30);
 
-#[derive(FromBytes, Immutable, KnownLayout, Unaligned)]
+#[derive(FromBytes, IntoBytes, Immutable, KnownLayout, Unaligned)]
 #[repr(C)]
 pub(super) struct Entry {
     /// 0: no entry here, nor behind; E5h: free; 05h stands for E5h.
@@ -61,6 +61,13 @@ pub(super) struct Entry {
     pub(super) size: U32,
 }
 const _: () = assert!(size_of::<Entry>() == ENTRY_LEN);
+
+impl Entry {
+    /// The first cluster.
+    pub(super) fn cluster(&self) -> u32 {
+        u32::from(self.cluster_high.get()) << 16 | u32::from(self.cluster_low.get())
+    }
+}
 
 pub(super) const VOLUME_LABEL: u8 = 0x08;
 pub(super) const DIRECTORY: u8 = 0x10;

@@ -60,14 +60,14 @@ impl Volume {
 }
 
 /// Chains of clusters.
-struct Chains {
-    volume: Arc<dyn ReadAt>,
-    geometry: Geometry,
+pub(super) struct Chains {
+    pub(super) volume: Arc<dyn ReadAt>,
+    pub(super) geometry: Geometry,
 }
 
 impl Chains {
     /// The cluster behind another one; nothing at the end of a chain.
-    fn next(&self, cluster: u32) -> Result<Option<u32>> {
+    pub(super) fn next(&self, cluster: u32) -> Result<Option<u32>> {
         let cluster_at = u64::from(cluster);
         let (offset, len) = match self.geometry.width {
             Width::Twelve => (cluster_at + cluster_at / 2, 2),
@@ -333,7 +333,7 @@ impl Found {
                 changed: time(entry.modified_date.get(), entry.modified_time.get()),
                 accessed: time(entry.accessed_date.get(), 0),
             },
-            first: u32::from(entry.cluster_high.get()) << 16 | u32::from(entry.cluster_low.get()),
+            first: entry.cluster(),
             len: entry.size.get(),
             children: Vec::new(),
         }
@@ -355,7 +355,7 @@ impl Found {
 
 /// A long name, piece by piece: the last one comes first.
 #[derive(Default)]
-struct LongName {
+pub(super) struct LongName {
     /// In reverse order.
     pieces: Vec<[u16; 13]>,
     checksum: u8,
@@ -363,7 +363,7 @@ struct LongName {
 }
 
 impl LongName {
-    fn add(&mut self, entry: &[u8]) {
+    pub(super) fn add(&mut self, entry: &[u8]) {
         const LAST: u8 = 0x40;
         let order = entry[0];
         if order & LAST != 0 {
@@ -383,7 +383,7 @@ impl LongName {
     }
 
     /// The name, if it is whole and belongs to this short one.
-    fn finish(self, short: &[u8; 11]) -> Option<Name> {
+    pub(super) fn finish(self, short: &[u8; 11]) -> Option<Name> {
         let checksum = short.iter().fold(0u8, |sum, byte| sum.rotate_right(1).wrapping_add(*byte));
         if self.pieces.is_empty() || self.expected != 0 || checksum != self.checksum {
             return None;
@@ -393,7 +393,7 @@ impl LongName {
     }
 }
 
-fn short_name(entry: &Entry, case: u8) -> Name {
+pub(super) fn short_name(entry: &Entry, case: u8) -> Name {
     const LOWER_BASE: u8 = 0x08;
     const LOWER_EXTENSION: u8 = 0x10;
     let part = |bytes: &[u8], lower: bool| -> Vec<u16> {

@@ -1,4 +1,4 @@
-//! The GUID partition table, read: a header and a table of entries, at the start of the disk and again at its end.
+//! The GUID partition table: a header and a table of entries, at the start of the disk and again at its end.
 //!
 //! ```text
 //! | protective MBR | header | entries ... | partitions ... | entries ... | header |
@@ -11,7 +11,7 @@
 //! partitions at 40 and 48, GUID of the disk at 56, LBA, number and size of the entries at 72, 80, 84, their CRC-32 at 88. Entry:
 //! type at 0 (zero: unused), GUID at 16, first and last LBA (inclusive) at 32 and 40, attributes at 48, name in UTF-16 at 56.
 //!
-//! The crate `gpt` is not used for this: version 4.1 panics at entries that are not 128 bytes long and takes memory for as many
+//! The crate `gpt` writes our tables, but does not read them: version 4.1 panics at entries that are not 128 bytes long and takes memory for as many
 //! as the header says, which its checksum does not keep from being 512 GiB; and it does not fall back to the second table where only
 //! the first one is damaged.
 //!
@@ -22,6 +22,7 @@ use zerocopy::FromBytes;
 use zerocopy::little_endian::{U32, U64};
 use zerocopy::{Immutable, KnownLayout, Unaligned};
 
+pub use super::gpt_write::{ATTRIBUTE_NO_DRIVE_LETTER, ATTRIBUTE_REQUIRED, NewPartition, to_sectors, usable};
 use crate::base::ReadAt;
 use crate::error::{Context, Error, Result};
 

@@ -28,6 +28,12 @@ pub const MBR_LEN: usize = 512;
 /// The partition type of NTFS (and of HPFS and exFAT, to which nobody puts it here).
 pub const TYPE_NTFS: u8 = 0x07;
 
+/// The partition type of FAT32, addressed by LBA.
+pub const TYPE_FAT32: u8 = 0x0C;
+
+/// The partition type of a recovery partition: NTFS that gets no drive letter.
+pub const TYPE_RECOVERY: u8 = 0x27;
+
 const CODE_LEN: usize = 440;
 const ENTRIES_AT: u64 = 446;
 const BOOT_SIGNATURE_AT: u64 = 510;

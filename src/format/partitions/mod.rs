@@ -4,13 +4,14 @@
 //! |---|---|---|
 //! | MBR, primary partitions | yes | yes |
 //! | MBR, logical partitions | no: named in the table as an extended one | no |
-//! | GPT, either copy | yes | no |
+//! | GPT, either copy | yes | yes, both |
 //! | none (a volume right at the start, as `mkntfs FILE` makes it) | yes | no |
 //!
 //! Sectors have 512 or 4096 bytes. Where a GPT header lies tells which. An MBR does not tell it, and disks with 4096-byte sectors
 //! and an MBR are rare: they are known by a boot sector that lies where only such sectors put it.
 
 pub mod gpt;
+mod gpt_write;
 pub mod mbr;
 
 use std::ops::Range;

@@ -3,6 +3,7 @@
 
 pub(crate) mod blobs;
 pub(crate) mod crc32;
+pub(crate) mod disks;
 pub(crate) mod ntfs_check;
 pub(crate) mod program;
 pub(crate) mod qemu;
@@ -10,4 +11,5 @@ pub(crate) mod random_tree;
 pub(crate) mod surgeon;
 pub(crate) mod tools;
 pub(crate) mod trees;
+pub(crate) mod udf;
 pub(crate) mod volume;

@@ -7,6 +7,7 @@ mod codecs;
 mod corpus;
 mod measure;
 pub(crate) mod parts;
+mod targets;
 mod windows;
 
 use std::env;
@@ -68,6 +69,7 @@ pub(crate) fn run(args: &Args) -> Result<()> {
     let worker = codecs::Worker(release("xtask"));
     let rounds = args.rounds.get();
     let processor = whole(&ours, &corpus, rounds)?;
+    targets::compare(&ours, &corpus.wim, rounds)?;
     codecs::compare(&worker, &corpus, rounds)?;
     codecs::sum_up(&worker, &corpus, processor, rounds)
 }

@@ -9,17 +9,18 @@ mod place;
 pub(super) mod record;
 mod system;
 
+use std::collections::HashMap;
 use std::num::NonZeroUsize;
 use std::ops::Range;
-use std::sync::Mutex;
 use std::sync::atomic::{AtomicBool, AtomicU32, AtomicU64, Ordering};
+use std::sync::{Arc, Mutex};
 
 use self::files::FileWriter;
 use self::place::{Destination, Placement, Sink};
 use super::plan::Plan;
 use crate::base::Disk;
 use crate::error::{Error, Result};
-use crate::tree::{BlobId, Tree};
+use crate::tree::{BlobId, BlobStore, StoreId, Tree};
 
 /// Files in one piece of work.
 const RUN: u32 = 512;
@@ -50,14 +51,91 @@ impl Plan {
         threads: NonZeroUsize,
         progress: &(dyn Fn(u64) + Sync),
     ) -> Result<()> {
-        if disk.len() < self.volume_len {
-            return Err(Error::no_space("partition for the NTFS volume", self.volume_len, disk.len()));
+        write_all(&[Target { plan: self, tree, disk }], threads, progress)
+    }
+}
+
+/// A volume that is to be written.
+#[derive(Clone, Copy)]
+pub struct Target<'a> {
+    /// What it is to be.
+    pub plan: &'a Plan,
+    /// The tree that the plan was made from.
+    pub tree: &'a Tree,
+    /// Where it goes: the partition.
+    pub disk: &'a dyn Disk,
+}
+
+/// Writes several volumes at once. A store that several of their trees share is read, and decoded, once for all of them.
+///
+/// # Errors
+///
+/// Those of [`Plan::write`].
+pub fn write_all(targets: &[Target<'_>], threads: NonZeroUsize, progress: &(dyn Fn(u64) + Sync)) -> Result<()> {
+    let mut writers = Vec::new();
+    for target in targets {
+        let Target { plan, tree, disk } = *target;
+        if disk.len() < plan.volume_len {
+            return Err(Error::no_space("partition for the NTFS volume", plan.volume_len, disk.len()));
         }
-        let writer = Writer { plan: self, tree, disk, progress };
-        let mut placements = writer.write_metadata(threads)?;
-        placements.sort_unstable_by_key(|placement| (placement.store, placement.blob, placement.to));
-        for of_store in placements.chunk_by(|a, b| a.store == b.store) {
-            writer.write_blobs(of_store, threads)?;
+        writers.push(Writer { plan, tree, disk, progress });
+    }
+    let mut stores = Stores::default();
+    for (number, writer) in (0..).zip(&writers) {
+        for placement in writer.write_metadata(threads)? {
+            stores.add(number, writer, placement);
+        }
+    }
+    stores.shared.iter_mut().try_for_each(|shared| shared.write(&writers, threads))
+}
+
+/// The stores of all volumes' trees, each once, with what is wanted of it.
+#[derive(Default)]
+struct Stores<'a> {
+    shared: Vec<Shared<'a>>,
+    /// By volume and store id: where in `shared`.
+    known: HashMap<(u32, StoreId), usize>,
+}
+
+/// One store, and the places that want its blobs.
+struct Shared<'a> {
+    store: &'a Arc<dyn BlobStore>,
+    /// Which tree knows it by which id, for words about what cannot be had.
+    tree: &'a Tree,
+    id: StoreId,
+    placements: Vec<(u32, Placement)>,
+}
+
+impl<'a> Stores<'a> {
+    fn add(&mut self, volume: u32, writer: &Writer<'a>, placement: Placement) {
+        let index = *self.known.entry((volume, placement.store)).or_insert_with(|| {
+            let store = &writer.tree.stores()[placement.store.index()];
+            let found = self.shared.iter().position(|shared| Arc::ptr_eq(shared.store, store));
+            found.unwrap_or_else(|| {
+                self.shared.push(Shared { store, tree: writer.tree, id: placement.store, placements: Vec::new() });
+                self.shared.len() - 1
+            })
+        });
+        self.shared[index].placements.push((volume, placement));
+    }
+}
+
+impl Shared<'_> {
+    /// Has the store give its blobs, each once, and writes each to all its places.
+    fn write(&mut self, writers: &[Writer<'_>], threads: NonZeroUsize) -> Result<()> {
+        self.placements.sort_unstable_by_key(|(volume, placement)| (placement.blob, *volume, placement.to));
+        let mut wanted: Vec<BlobId> = self.placements.iter().map(|(_, placement)| placement.blob).collect();
+        wanted.dedup();
+        let of_each = self.placements.chunk_by(|(_, a), (_, b)| a.blob == b.blob);
+        let promised: u64 = of_each.map(|of_blob| of_blob[0].1.len).sum();
+        wanted.sort_by_key(|blob| self.store.position(*blob));
+        let sink = Sink { writers, placements: &self.placements, received: AtomicU64::new(0) };
+        self.store.stream(&wanted, threads, &sink).map_err(|failure| self.tree.blame(self.id, failure))?;
+        let received = sink.received.into_inner();
+        if received != promised {
+            return Err(Error::corrupt("blobs that are shorter than their table says")
+                .found(received)
+                .allowed(promised));
         }
         Ok(())
     }
@@ -130,25 +208,6 @@ impl Writer<'_> {
         let geometry = &self.plan.files.geometry;
         let mft = geometry.bytes(self.plan.system.mft.lcn);
         self.disk.write_at(mft + u64::from(first) * geometry.record as u64, records)
-    }
-
-    /// Has the blobs of one store written; the placements are sorted by blob.
-    fn write_blobs(&self, placements: &[Placement], threads: NonZeroUsize) -> Result<()> {
-        let Some(store_id) = placements.first().map(|placement| placement.store) else { return Ok(()) };
-        let store = &self.tree.stores()[store_id.index()];
-        let mut wanted: Vec<BlobId> = placements.iter().map(|placement| placement.blob).collect();
-        wanted.dedup();
-        let promised: u64 = placements.chunk_by(|a, b| a.blob == b.blob).map(|of_blob| of_blob[0].len).sum();
-        wanted.sort_by_key(|blob| store.position(*blob));
-        let sink = Sink { writer: self, placements, received: AtomicU64::new(0) };
-        store.stream(&wanted, threads, &sink).map_err(|failure| self.tree.blame(store_id, failure))?;
-        let received = sink.received.into_inner();
-        if received != promised {
-            return Err(Error::corrupt("blobs that are shorter than their table says")
-                .found(received)
-                .allowed(promised));
-        }
-        Ok(())
     }
 
     /// Writes bytes and zeros up to the end of the cluster.

@@ -39,17 +39,17 @@ impl Placement {
 
 /// Receives the blobs of one store.
 pub(super) struct Sink<'a> {
-    pub(super) writer: &'a Writer<'a>,
-    /// Sorted by blob.
-    pub(super) placements: &'a [Placement],
+    pub(super) writers: &'a [Writer<'a>],
+    /// Sorted by blob, each with the number of its volume's writer.
+    pub(super) placements: &'a [(u32, Placement)],
     /// Bytes received of the blobs that are wanted.
     pub(super) received: AtomicU64,
 }
 
 impl Sink<'_> {
-    fn of(&self, blob: BlobId) -> &[Placement] {
-        let start = self.placements.partition_point(|placement| placement.blob < blob);
-        let len = self.placements[start..].partition_point(|placement| placement.blob == blob);
+    fn of(&self, blob: BlobId) -> &[(u32, Placement)] {
+        let start = self.placements.partition_point(|(_, placement)| placement.blob < blob);
+        let len = self.placements[start..].partition_point(|(_, placement)| placement.blob == blob);
         &self.placements[start..start + len]
     }
 }
@@ -57,7 +57,8 @@ impl Sink<'_> {
 impl BlobSink for Sink<'_> {
     fn write(&self, blob: BlobId, at: u64, data: &[u8]) -> Result<()> {
         let len = data.len() as u64;
-        for placement in self.of(blob) {
+        for (volume, placement) in self.of(blob) {
+            let writer = &self.writers[*volume as usize];
             let end = at.checked_add(len).filter(|end| *end <= placement.len);
             let Some(end) = end else {
                 return Err(Error::corrupt("a blob that is longer than its table says")
@@ -65,10 +66,10 @@ impl BlobSink for Sink<'_> {
                     .allowed(placement.len));
             };
             match placement.to {
-                Destination::Clusters(start) => self.writer.write_piece(start + at, data, end == placement.len)?,
-                Destination::Record(start) => self.writer.write_into_record(start + at, data)?,
+                Destination::Clusters(start) => writer.write_piece(start + at, data, end == placement.len)?,
+                Destination::Record(start) => writer.write_into_record(start + at, data)?,
             }
-            (self.writer.progress)(len);
+            (writer.progress)(len);
         }
         self.received.fetch_add(len, Ordering::Relaxed);
         Ok(())
