@@ -278,6 +278,11 @@ pub(super) struct DiskArgs {
     /// of the image; then the output is what their names begin with.
     #[arg(long, value_name = "TARGET")]
     pub(super) target: Vec<String>,
+    /// What is made of the disk; without it an output '*.ova' is an OVA, '*.box' is a box, and all else a disk.
+    #[arg(long, value_name = "PACKAGE")]
+    pub(super) pack: Option<PackageArg>,
+    #[command(flatten)]
+    pub(super) machine: MachineArgs,
     /// The container; without it the output's extension decides, or the target.
     #[arg(long, value_name = "FORMAT")]
     pub(super) format: Option<FormatArg>,
@@ -393,6 +398,19 @@ pub(super) struct Pack {
     /// What is made; without it an output '*.ova' is an OVA, '*.box' is a box, and all else a disk.
     #[arg(long, value_name = "PACKAGE")]
     pub(super) format: Option<PackageArg>,
+    #[command(flatten)]
+    pub(super) machine: MachineArgs,
+    /// The time of all that is in it: RFC 3339 or seconds since 1970. Without it SOURCE_DATE_EPOCH, else the year 2000.
+    #[arg(long, value_name = "TIME", value_parser = timestamp)]
+    pub(super) timestamp: Option<FileTime>,
+    /// Replace an existing output.
+    #[arg(long)]
+    pub(super) force: bool,
+}
+
+/// What `pack`, and a build that packs, say of the machine and of what is made for it.
+#[derive(Debug, clap::Args)]
+pub(super) struct MachineArgs {
     /// The machine's name. Without it that of the output.
     #[arg(long, value_name = "NAME")]
     pub(super) name: Option<String>,
@@ -429,12 +447,6 @@ pub(super) struct Pack {
     /// Where the box will be fetched from. Without it the output's name, for a Vagrant that is run in its folder.
     #[arg(long, value_name = "URL", requires = "catalog", default_value = "", hide_default_value = true)]
     pub(super) box_url: String,
-    /// The time of all that is in it: RFC 3339 or seconds since 1970. Without it SOURCE_DATE_EPOCH, else the year 2000.
-    #[arg(long, value_name = "TIME", value_parser = timestamp)]
-    pub(super) timestamp: Option<FileTime>,
-    /// Replace an existing output.
-    #[arg(long)]
-    pub(super) force: bool,
 }
 
 /// A [`Package`] as typed.

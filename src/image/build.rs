@@ -11,6 +11,7 @@ use super::disk_file::{DiskFile, Identity, OpenDisk};
 use super::edits::{Applied, Step};
 use super::host::{self, OutputFile};
 use super::layout::{Division, FileSystem, Firmware, Role, Slot};
+use super::package;
 use super::prepare::{self, Prepared};
 use super::seed::Seed;
 use super::source::refuse_lost;
@@ -20,7 +21,7 @@ use crate::error::{Context, Error, Kind, Result};
 use crate::format::partitions::{self, Scheme, gpt, mbr};
 use crate::format::{fat, ntfs};
 use crate::tree::Tree;
-use crate::windows::{Machine, boot};
+use crate::windows::{About, Machine, boot};
 
 const SECTOR: u64 = 512;
 
@@ -34,6 +35,7 @@ pub struct ImagePlan<'r> {
     file: DiskFile,
     /// Whether it holds secrets, and is for nobody but its owner.
     private: bool,
+    job: Option<package::Job>,
     summary: Summary,
 }
 
@@ -87,6 +89,12 @@ pub struct Summary {
     pub boot: Option<boot::Installed>,
     /// What was changed on request, in its order.
     pub steps: Vec<Step>,
+    /// What was made of the disk, if it is more than a file.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub package: Option<package::Report>,
+    /// The commands to run next, for the target's machine.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub next_steps: Vec<String>,
     /// What the disk will not carry although the source has it.
     pub losses: Vec<String>,
     /// What is worth knowing, though it stops nothing.
@@ -180,6 +188,7 @@ impl<'r> ImagePlan<'r> {
         let Applied { steps, warnings: of_edits, private } = recipe.edits.apply(&mut tree, timestamp)?;
         warnings.extend(of_edits);
 
+        let about = if recipe.target.is_some() { About::read(&tree) } else { None };
         let start = sketch.slot(Role::Windows).map_or(0, |slot| slot.range.start);
         let options = volume_options(recipe, &seed, timestamp, start, Role::Windows);
         let mut division = None;
@@ -221,6 +230,8 @@ impl<'r> ImagePlan<'r> {
             };
             volumes.push(Volume { place, content });
         }
+        let id = seed.guid("package");
+        let job = job(recipe, id, about.map(package::Os::from).unwrap_or_default(), timestamp)?;
         let tables = tables(&division, recipe.layout.sector_size)?;
         let used = used_ranges(&tables, &volumes);
         let identity = Identity::derived(recipe.format, &seed, timestamp, recipe.layout.sector_size)?;
@@ -245,8 +256,10 @@ impl<'r> ImagePlan<'r> {
             volume: volume_summary,
             boot,
             steps,
+            package: None,
+            next_steps: Vec::new(),
         };
-        Ok(Self { recipe, source: name, tables, volumes, file, private, summary })
+        Ok(Self { recipe, source: name, tables, volumes, file, private, job, summary })
     }
 
     /// What it comes to.
@@ -284,9 +297,8 @@ pub fn build_all(plans: Vec<ImagePlan<'_>>, threads: NonZeroUsize, control: &Con
     write_disks(&plans, &outputs, threads, control)?;
 
     let mut finished = Vec::new();
-    let mut summaries = Vec::new();
     for (plan, output) in plans.into_iter().zip(outputs) {
-        let ImagePlan { recipe, volumes, file, mut summary, .. } = plan;
+        let ImagePlan { recipe, volumes, file, job, mut summary, .. } = plan;
         drop(volumes); // the check reads a tree of its own from what was written
         let of_output = |error: Error| error.context(recipe.output.display());
         if recipe.verify {
@@ -297,11 +309,48 @@ pub fn build_all(plans: Vec<ImagePlan<'_>>, threads: NonZeroUsize, control: &Con
             verify::packed(&output).map_err(of_output)?;
         }
         summary.output.file_bytes = Disk::len(&output);
-        finished.push(output);
-        summaries.push(summary);
+        let files = match job {
+            None => Files::Disk(output),
+            Some(job) if recipe.package.is_none() => {
+                let place = package::Place {
+                    file: &summary.output.path,
+                    bytes: summary.output.file_bytes,
+                    catalog: None,
+                    format: recipe.format,
+                    compression: package::Compression::None,
+                };
+                summary.next_steps = package::next_steps(package::Package::Plain, &job.facts, &place);
+                Files::Disk(output)
+            }
+            Some(job) => {
+                let disk = package::Disk { file: &output, format: recipe.format, disk_bytes: summary.disk.bytes };
+                Files::Package(Box::new(job.write(&disk, threads, control)?))
+            }
+        };
+        finished.push((files, summary));
     }
-    finished.into_iter().try_for_each(OutputFile::keep)?;
-    Ok(summaries)
+    finished.into_iter().map(|(files, summary)| files.keep(summary)).collect()
+}
+
+/// What is complete but for its names.
+enum Files<'c> {
+    Disk(OutputFile<'c>),
+    Package(Box<package::Made<'c>>),
+}
+
+impl Files<'_> {
+    fn keep(self, mut summary: Summary) -> Result<Summary> {
+        match self {
+            Self::Disk(file) => file.keep()?,
+            Self::Package(package) => {
+                let report = package.keep()?;
+                summary.output.file_bytes = report.bytes;
+                summary.next_steps.clone_from(&report.next_steps);
+                summary.package = Some(report);
+            }
+        }
+        Ok(summary)
+    }
 }
 
 /// Writes all disks, each into its container.
@@ -455,6 +504,26 @@ impl DiskSummary {
             partitions: partitions.collect(),
         }
     }
+}
+
+/// The machine that the target is, and the package for it.
+fn job(recipe: &Recipe, id: Uuid, os: package::Os, timestamp: FileTime) -> Result<Option<package::Job>> {
+    let Some(target) = recipe.target else {
+        return match recipe.package {
+            None => Ok(None),
+            Some(_) => {
+                Err(Error::invalid("a package for no machine in particular").hint("say for which with --target"))
+            }
+        };
+    };
+    let plain = (package::Package::Plain, package::Wishes::default());
+    let (package, wishes) = recipe.package.as_ref().unwrap_or(&plain);
+    let firmware = recipe.layout.firmware;
+    let job = wishes.job(*package, target, &recipe.output, recipe.force, firmware, id, os, timestamp);
+    if recipe.package.is_some() {
+        job.check()?;
+    }
+    Ok(Some(job))
 }
 
 /// The ids follow from what the image is: its source and the options that shape it. The file's name and its container are not

@@ -84,7 +84,7 @@ impl Disk {
             Self::Raw(_) | Self::Qcow2(_) => None,
             Self::Vhd(vhd) => Some(vhd.footer().id),
             Self::Vhdx(vhdx) => Some(vhdx.disk_id()),
-            Self::Vdi(vdi) => Some(vdi.id()),
+            Self::Vdi(vdi) => Some(vdi.id()).filter(|id| !id.is_nil()),
             Self::Vmdk(vmdk) => vmdk.descriptor().id,
         }
     }

@@ -316,9 +316,10 @@ fn identity(opened: &Opened, request: &Request) -> Result<Identity> {
         }
         Container::Vdi(variant) => {
             let vdi = Vdi::open(file()?)?;
-            let modification = seed_of_change(vdi.modification(), request).guid("VDI data");
+            let seed = seed_of_change(vdi.modification(), request);
+            let id = Some(vdi.id()).filter(|id| !id.is_nil()).unwrap_or_else(|| seed.guid("VDI"));
             let fixed = variant == vdi::Variant::Fixed;
-            Ok(Identity::Vdi { fixed, params: vdi::Params { id: vdi.id(), modification } })
+            Ok(Identity::Vdi { fixed, params: vdi::Params { id, modification: seed.guid("VDI data") } })
         }
         Container::Qcow2 { snapshots: 1.. } if request.output.is_none() => {
             Err(Error::invalid("the file holds snapshots besides the active state, which the new one would not have")

@@ -6,6 +6,7 @@ use serde::{Deserialize, Serialize};
 
 use super::edits::Edits;
 use super::layout::Layout;
+use super::package::{Package, Wishes};
 use super::target::Target;
 use crate::base::FileTime;
 use crate::error::{Error, Result};
@@ -120,6 +121,8 @@ pub struct Recipe {
     pub layout: Layout,
     /// The machine that it is for, if one was named.
     pub target: Option<&'static Target>,
+    /// What is made of the disk, if it is to be more than a file: for the target, which has to be named then.
+    pub package: Option<(Package, Wishes)>,
     /// What is asked of the boot programs, beside what the target asks.
     pub boot: boot::Settings,
     /// Which signer's boot manager is taken where the image has several, for UEFI.
@@ -150,6 +153,7 @@ impl Recipe {
             size: None,
             layout: Layout::default(),
             target: None,
+            package: None,
             boot: boot::Settings::default(),
             generation: boot::Generation::Auto,
             label: String::new(),

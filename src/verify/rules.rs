@@ -105,6 +105,30 @@ rules! {
             "The parent of a differencing disk is found, its data write GUID is the one it was made for, and it has the same sectors" => "Hyper-V does not attach the chain"
         VhdxLocator "vhdx-parent-locator" Error
             "The locator of a parent has keys that differ, no texts that are empty, and a path" => "Hyper-V refuses the file, or does not find the parent"
+        VdiHeader "vdi-header" Error
+            "The header of a VDI: version, type, flags, block size, size of the disk, bytes per sector, UUIDs that are not zero" => "VirtualBox refuses the file"
+        VdiMap "vdi-block-map" Error
+            "The block map lies between header and data, its entries lead into the file, and there are as many of them as the header has allocated blocks" => "reads of the block fail, or VirtualBox puts a new block onto another"
+        VdiBlockOverlap "vdi-block-overlap" Error
+            "No two blocks share a place in the file" => "what is written to one block changes another"
+        VdiSize "vdi-size" Warning
+            "A VDI has whole sectors, and whole blocks" => "the rest is cut off or filled up by who resizes or converts it"
+        VdiAlignment "vdi-alignment" Note
+            "Blocks of a VDI lie on 4 KiB boundaries" => "slow on disks with 4 KiB sectors"
+        Qcow2Header "qcow2-header" Error
+            "The header of a qcow2: version, cluster size, sizes, places of the tables, features that are known" => "QEMU refuses the file"
+        Qcow2Marks "qcow2-marks" Error
+            "The file is not marked as corrupt, nor as dirty" => "QEMU opens it for reading only, or counts references anew"
+        Qcow2Table "qcow2-table" Error
+            "L1, L2 and refcount tables lead to whole clusters of the file, and their reserved bits are zero" => "QEMU refuses what lies there, and marks the file as corrupt"
+        Qcow2Overlap "qcow2-overlap" Error
+            "Tables share their clusters with nothing else" => "what is written to the disk destroys its tables"
+        Qcow2Refcount "qcow2-refcount" Error
+            "Each cluster is counted at least as often as it is used" => "QEMU gives a cluster that is in use to something else, and what it held is lost"
+        Qcow2Leak "qcow2-leak" Warning
+            "No cluster is counted more often than it is used" => "the space is lost; `qemu-img check -r leaks` frees it"
+        Qcow2Copied "qcow2-copied" Error
+            "Bit 63 of an entry says whether the cluster that it leads to is counted once" => "QEMU changes a cluster that something else needs, or copies one for nothing"
         VmdkHeader "vmdk-header" Error
             "The header of a VMDK: version, flags, line ends, compression, reserved bytes, sizes of disk, grains and tables" => "no hypervisor attaches it"
         VmdkFooter "vmdk-footer" Error

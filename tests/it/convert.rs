@@ -14,12 +14,16 @@ use crate::vhdx::{assert_clean, findings};
 const MIB: u64 = 1 << 20;
 
 /// The formats, with the name that qemu has for each.
-const FORMATS: [(&str, &str); 7] = [
+const FORMATS: [(&str, &str); 11] = [
     ("raw", "raw"),
     ("vhd", "vpc"),
     ("vhd-fixed", "vpc"),
     ("vhdx", "vhdx"),
     ("vhdx-fixed", "vhdx"),
+    ("vdi", "vdi"),
+    ("vdi-fixed", "vdi"),
+    ("qcow2", "qcow2"),
+    ("qcow2-compressed", "qcow2"),
     ("vmdk", "vmdk"),
     ("vmdk-stream", "vmdk"),
 ];
@@ -35,14 +39,15 @@ fn convert(from: &Path, to: &Path, format: &str) -> String {
 }
 
 #[test]
-fn every_pair_of_formats_holds_the_same_disk() {
+fn every_format_holds_the_same_disk_whatever_it_comes_from() {
     let Some(tools) = Tools::find(&["qemu-img"]) else { return };
     let folder = tempfile::tempdir().unwrap();
     let raw = demo(folder.path());
-    for (source, _) in FORMATS {
+    for (index, (source, _)) in FORMATS.into_iter().enumerate() {
         let from = folder.path().join(source);
         convert(&raw, &from, source);
-        for (target, name) in FORMATS {
+        // What is read does not know what is written: three of each are as good as all.
+        for (target, name) in FORMATS.into_iter().cycle().skip(index).step_by(4).take(3) {
             let to = folder.path().join(format!("{source}-{target}"));
             convert(&from, &to, target);
             tools.run("qemu-img", &["compare", "-f", "raw", "-F", name, text(&raw), text(&to)]);
@@ -75,7 +80,16 @@ fn a_growing_disk_holds_only_what_is_used() {
     let mut disk = vec![0; 96 << 20];
     disk[40 << 20] = 1;
     std::fs::write(&raw, disk).unwrap();
-    for (format, most) in [("vhd", 3 * MIB), ("vhdx", 36 * MIB), ("vmdk", MIB / 4), ("vmdk-stream", MIB / 8)] {
+    let most = [
+        ("vhd", 3 * MIB),
+        ("vhdx", 36 * MIB),
+        ("vmdk", MIB / 4),
+        ("vmdk-stream", MIB / 8),
+        ("vdi", 3 * MIB),
+        ("qcow2", 6 * (64 << 10)),
+        ("qcow2-compressed", 6 * (64 << 10)),
+    ];
+    for (format, most) in most {
         let to = folder.path().join(format);
         convert(&raw, &to, format);
         assert!(std::fs::metadata(to).unwrap().len() <= most, "{format}");
@@ -92,6 +106,9 @@ fn odd_sizes_are_padded_with_a_word() {
         ("vhd", "vpc", 5 * MIB),
         ("vhd-fixed", "vpc", 5 * MIB),
         ("vhdx", "vhdx", 4 * MIB + 1024),
+        ("vdi", "vdi", 5 * MIB),
+        ("qcow2", "qcow2", 4 * MIB + 1024),
+        ("qcow2-compressed", "qcow2", 4 * MIB + 1024),
         ("vmdk", "vmdk", 5 * MIB),
     ] {
         let to = folder.path().join(format);
@@ -123,7 +140,7 @@ fn what_cannot_be_is_said() {
     let raw = folder.path().join("disk.img");
     std::fs::write(&raw, vec![0; 4 << 20]).unwrap();
     let to = folder.path().join("out.vhdx");
-    for (format, name) in [("vdi", "VDI"), ("qcow2", "qcow2")] {
+    for (format, name) in [("qed", "QED"), ("parallels", "Parallels")] {
         let foreign = folder.path().join(format);
         tools.run("qemu-img", &["convert", "-f", "raw", "-O", format, text(&raw), text(&foreign)]);
         let (code, words) = fail(["convert", text(&foreign), "--output", text(&to)]);

@@ -231,8 +231,8 @@ fn the_password_is_in_the_protected_place_and_nowhere_else() {
     }
 
     let image = fs::read(desk.path("a.img")).unwrap();
-    assert_eq!(places(&image, forms[0]), [], "as it is");
-    assert_eq!(places(&image, forms[1]), [], "in UTF-16");
+    assert_eq!(places(&image, forms[0]), Vec::<usize>::new(), "as it is");
+    assert_eq!(places(&image, forms[1]), Vec::<usize>::new(), "in UTF-16");
     assert_eq!(places(&image, forms[2]).len(), 1, "hidden, in one place");
     let volume = desk.volume("a.img");
     let answers = tools.run_for_bytes("ntfscat", &["-q", text(&volume), "/Windows/Panther/unattend.xml"]);

@@ -34,6 +34,7 @@ fn options(sector_size: u64, label: Option<&str>) -> fat::Options {
         serial: 0x1234_ABCD,
         label: label.map(str::to_owned),
         created: NOW,
+        starts_bios: false,
     }
 }
 
@@ -275,5 +276,93 @@ fn firmware_finds_the_boot_manager() {
         fs::write(&path, disk).unwrap();
         let outcome = qemu::boot_uefi(&path, "raw", 512);
         assert!(!outcome.is_ok() && outcome.serial.contains(words), "{outcome:#?}");
+    }
+}
+
+fn demo(output: &Path, options: &[&str]) {
+    succeed([&["demo", "--output", text(output)], options].concat());
+}
+
+/// What the program builds, in every container that QEMU starts from.
+#[test]
+fn built_disks_start_under_uefi() {
+    let Some(tools) = Tools::find(&[QEMU, OVMF[0], OVMF[1], "sgdisk", "fsck.vfat", "mdir"]) else { return };
+    let folder = tempfile::tempdir().unwrap();
+    let small = ["--firmware=uefi", "--system-size=40M", "--reserved-size=16M", "--size=128M"];
+    let large = ["--firmware=uefi", "--sector-size=4096", "--format=raw", "--size=512M"];
+    let cases: [(&str, &str, u32, &[&str]); 5] = [
+        ("demo.vhdx", "vhdx", 512, &small),
+        ("demo.vhd", "vpc", 512, &small),
+        ("demo.qcow2", "qcow2", 512, &small),
+        ("demo.img", "raw", 512, &small),
+        ("demo4k.img", "raw", 4096, &large),
+    ];
+    for (name, format, sector, options) in cases {
+        let disk = folder.path().join(name);
+        demo(&disk, options);
+        is_clean(&disk);
+        let outcome = qemu::boot_uefi(&disk, format, sector);
+        assert!(outcome.is_ok() && outcome.serial.contains("partition 1, GPT"), "{name}: {outcome:#?}");
+    }
+    let disk = folder.path().join("demo.img");
+    let report = tools.run("sgdisk", &["-v", text(&disk)]);
+    assert!(report.contains("No problems found"), "{report}");
+    let listed = tools.run("mdir", &["-i", &format!("{}@@1M", text(&disk)), "-/", "-b", "::"]);
+    for path in ["::/EFI/Boot/bootx64.efi", "::/EFI/Microsoft/Boot/BCD", "::/EFI/Microsoft/Boot/Fonts/wgl4_boot.ttf"] {
+        assert!(listed.lines().any(|line| line == path), "{path}: {listed}");
+    }
+    let volume = folder.path().join("esp.img");
+    let bytes = fs::read(&disk).unwrap();
+    fs::write(&volume, &bytes[MIB as usize..41 * MIB as usize]).unwrap();
+    tools.run("fsck.vfat", &["-n", text(&volume)]);
+    // The store names partitions of this disk: that of the system first, that of Windows behind the reserved one.
+    let store = succeed(["bcd", text(&disk)]);
+    for line in ["device                  partition=1", "osdevice                partition=3"] {
+        assert!(store.lines().any(|found| found == line), "{line}: {store}");
+    }
+}
+
+/// Windows To Go: one disk with an MBR, for a BIOS and for UEFI.
+#[test]
+fn one_disk_starts_under_either_firmware() {
+    let Some(tools) = Tools::find(&[QEMU, OVMF[0], OVMF[1], "fsck.vfat"]) else { return };
+    let folder = tempfile::tempdir().unwrap();
+    let disk = folder.path().join("togo.img");
+    demo(&disk, &["--firmware=both", "--system-size=40M", "--size=128M"]);
+    is_clean(&disk);
+    let volume = folder.path().join("system.img");
+    fs::write(&volume, &fs::read(&disk).unwrap()[MIB as usize..41 * MIB as usize]).unwrap();
+    tools.run("fsck.vfat", &["-n", text(&volume)]);
+    let outcome = qemu::boot_uefi(&disk, "raw", 512);
+    assert!(outcome.is_ok() && outcome.serial.contains("partition 1, MBR"), "UEFI: {outcome:#?}");
+    let outcome = qemu::boot(&disk, "raw");
+    assert!(outcome.is_ok(), "BIOS: {outcome:#?}");
+}
+
+/// What was asked of the boot programs, as `bcd` prints it.
+#[test]
+fn settings_are_printed_as_bcdedit_names_them() {
+    let folder = tempfile::tempdir().unwrap();
+    let disk = folder.path().join("azure.img");
+    demo(
+        &disk,
+        &[
+            "--firmware=uefi",
+            "--system-size=40M",
+            "--size=128M",
+            "--reserved-size=1M",
+            "--ems=2,57600",
+            "--test-signing",
+        ],
+    );
+    let store = succeed(["bcd", text(&disk)]);
+    for line in [
+        "ems                     Yes",
+        "bootems                 Yes",
+        "emsport                 2",
+        "emsbaudrate             57600",
+        "testsigning             Yes",
+    ] {
+        assert!(store.lines().any(|found| found == line), "{line}: {store}");
     }
 }

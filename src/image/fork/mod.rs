@@ -170,9 +170,6 @@ impl<'r> Fork<'r> {
     /// written at all.
     pub fn run(&self, write: bool, threads: NonZeroUsize, control: &Control) -> Result<Summary> {
         let children = &self.request.children;
-        if children.iter().any(|child| child.edits.hold_secrets()) {
-            control.keep_private();
-        }
         let workers = threads.get().min(children.len()).max(1);
         let each = NonZeroUsize::new(threads.get() / workers).unwrap_or(NonZeroUsize::MIN);
         let next = AtomicUsize::new(0);
@@ -226,7 +223,10 @@ impl<'r> Fork<'r> {
     /// One child, up to its name.
     fn child<'c>(&self, child: &Child, write: bool, threads: NonZeroUsize, control: &'c Control) -> Result<Made<'c>> {
         let mut tree = self.tree.clone();
-        let Applied { mut steps, warnings } = child.edits.apply(&mut tree, self.now)?;
+        let Applied { mut steps, warnings, private } = child.edits.apply(&mut tree, self.now)?;
+        if private {
+            control.keep_private();
+        }
         let label = child.label.as_deref().map(Name::from).filter(|label| *label != self.label);
         if let Some(label) = &label {
             steps.push(Step::Labelled { from: self.label.to_string(), to: label.to_string() });
@@ -239,7 +239,7 @@ impl<'r> Fork<'r> {
 
         let own = changes.ranges();
         let paths = Paths::new(&self.request.base, folder)?;
-        let seed = self.seed(child, &changes)?;
+        let seed = self.seed(child, &changes, private)?;
         let (identity, parent) = self.kind.child(&seed, &paths, self.now, self.opened.sector_size);
         let file = DiskFile::differencing(identity, self.opened.disk.len(), &own, parent)?;
         let summary = ChildSummary {
@@ -263,10 +263,10 @@ impl<'r> Fork<'r> {
     }
 
     /// Where a child's ids come from. No secret has a part in them: they stay when it is gone.
-    fn seed(&self, child: &Child, changes: &Changes<'_>) -> Result<Seed> {
+    fn seed(&self, child: &Child, changes: &Changes<'_>, private: bool) -> Result<Seed> {
         let base = self.kind.id();
         let name = child.output.file_name().unwrap_or_default().to_string_lossy();
-        let edits = match child.edits.hold_secrets() {
+        let edits = match private {
             true => child.edits.fingerprint(),
             false => vec![changes.digest()?.to_vec()],
         };

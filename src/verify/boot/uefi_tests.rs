@@ -75,6 +75,7 @@ impl Made {
             serial: 1,
             label: None,
             created: FileTime(5),
+            starts_bios: false,
         };
         let volume = fat::Image::new(&system, SYSTEM.end - SYSTEM.start, &options).unwrap();
         volume.write(&Slice::of_disk(disk, SYSTEM).unwrap()).unwrap();

@@ -36,6 +36,11 @@ fn image() -> Tree {
     ])
 }
 
+/// The SYSTEM hive of an installation without services or rules.
+fn bare_system() -> Vec<u8> {
+    system_hive(&[("Control", "SystemBootDevice", Value::sz("multi(0)disk(0)rdisk(0)partition(1)"))])
+}
+
 fn value(tree: &Tree, key: &str, name: &str) -> Option<Value> {
     let found = registry::open(tree, key).ok()?;
     found.hive.value(found.key, name).map(|value| value.to_value())
@@ -130,7 +135,7 @@ fn a_second_time_changes_what_is_asked_and_keeps_the_rest() {
 fn the_images_own_script_runs_first() {
     let own = b"@echo off\r\necho mine\r\nexit\r\n";
     let mut tree = tree_of(&[
-        (&format!(r"{CONFIG}\SYSTEM"), &system_hive(&[])),
+        (&format!(r"{CONFIG}\SYSTEM"), &bare_system()),
         (r"\Windows\System32\ntoskrnl.exe", &executable(0x8664)),
         (complete::PATH, own),
     ]);
@@ -145,7 +150,7 @@ fn the_images_own_script_runs_first() {
 
 #[test]
 fn without_firewall_rules_the_first_start_makes_them() {
-    let hives = (format!(r"{CONFIG}\SYSTEM"), system_hive(&[]));
+    let hives = (format!(r"{CONFIG}\SYSTEM"), bare_system());
     let software = (format!(r"{CONFIG}\SOFTWARE"), Hive::new("SOFTWARE", NOW).unwrap().to_bytes().unwrap());
     let mut tree = tree_of(&[(&hives.0, &hives.1), (&software.0, &software.1)]);
     let setup = Setup { winrm: Some(WinRm::default()), ..Setup::default() };
