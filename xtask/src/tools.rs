@@ -68,6 +68,7 @@ const TOOLS: &[(&str, &str)] = &[
     ("vagrant", "vagrant"),
     ("ruby", "ruby"),
     ("cmp", "diffutils"),
+    ("/usr/share/doc/python3-libvhdi/copyright", "python3-libvhdi"), // a module, whose own file has the version in its name
     ("time", "time"), // for `cargo xtask bench`
 ];
 
