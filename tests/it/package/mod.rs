@@ -8,7 +8,7 @@ use std::path::{Path, PathBuf};
 
 use nanovhd::base::FileTime;
 use nanovhd::image::host::InputFile;
-use nanovhd::image::package::{Compression, Disk, Job, MachineFacts, Package, Report};
+use nanovhd::image::package::{Disk, Job, MachineFacts, Package, Report};
 use nanovhd::image::seed::Seed;
 use nanovhd::image::{Control, Firmware, Format, Target};
 
