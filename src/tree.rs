@@ -11,6 +11,8 @@
 //!   [`case_sensitive`](Node::case_sensitive), nor a short name that is also another link's name;
 //! * every blob id lies in a store of this tree.
 
+pub mod medium;
+
 use std::collections::{HashMap, HashSet};
 use std::fmt::Write;
 use std::num::NonZeroUsize;
@@ -331,6 +333,11 @@ impl Tree {
     /// All nodes, by [`NodeId::index`]. Nodes that were removed stay as files without links.
     pub fn nodes(&self) -> &[Node] {
         &self.nodes
+    }
+
+    /// The ids of all nodes, in their order.
+    pub fn ids(&self) -> impl Iterator<Item = NodeId> + use<> {
+        (0..self.nodes.len() as u32).map(NodeId)
     }
 
     /// One node.

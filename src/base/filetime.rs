@@ -24,6 +24,19 @@ impl FileTime {
         (self.0 / TICKS) as i64 - UNIX_EPOCH
     }
 
+    /// From a date and a time of day, in UTC; `None` for those that do not exist.
+    pub fn from_civil(date: (i16, i8, i8), time: (i8, i8, i8)) -> Option<Self> {
+        let date = jiff::civil::Date::new(date.0, date.1, date.2).ok()?;
+        let time = jiff::civil::Time::new(time.0, time.1, time.2, 0).ok()?;
+        Self::from_unix(jiff::tz::TimeZone::UTC.to_timestamp(date.to_datetime(time)).ok()?.as_second())
+    }
+
+    /// This moment, so many minutes later (or, negative, earlier); saturating.
+    #[must_use]
+    pub fn plus_minutes(self, minutes: i64) -> Self {
+        Self(self.0.saturating_add_signed(minutes.saturating_mul(60 * TICKS as i64)))
+    }
+
     /// From whole seconds since 2000, as VHD footers count them.
     pub fn from_vhd(seconds: u32) -> Self {
         Self((VHD_EPOCH + u64::from(seconds)) * TICKS)
@@ -59,5 +72,24 @@ mod tests {
         assert_eq!(FileTime(u64::MAX).to_string(), "0xffffffffffffffff");
         assert_eq!(FileTime::from_unix(i64::MIN), None);
         assert_eq!(FileTime(0).to_vhd(), 0);
+    }
+
+    #[test]
+    fn converts_dates() {
+        let noon = FileTime::from_civil((2016, 9, 26), (12, 0, 0)).unwrap();
+        assert_eq!(noon.to_unix(), 1_474_891_200);
+        assert_eq!(noon.plus_minutes(-120).to_unix(), 1_474_891_200 - 7200);
+        assert_eq!(
+            FileTime::from_civil((2016, 2, 29), (23, 59, 59)).unwrap().to_string(),
+            "2016-02-29T23:59:59.0000000Z"
+        );
+        for (date, time) in [
+            ((2015, 2, 29), (0, 0, 0)),
+            ((2016, 13, 1), (0, 0, 0)),
+            ((2016, 1, 1), (24, 0, 0)),
+            ((-1, 1, 1), (0, 0, 0)),
+        ] {
+            assert_eq!(FileTime::from_civil(date, time), None);
+        }
     }
 }

@@ -3,6 +3,7 @@
 pub mod blocks;
 pub mod bytes;
 pub mod crc32c;
+pub mod extents;
 pub mod filetime;
 pub mod inherit;
 pub mod io;

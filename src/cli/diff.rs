@@ -48,7 +48,7 @@ pub(super) fn run(command: &Diff, json: bool, env: &mut Env<'_>) -> Result<u8> {
 fn open(path: &Path, choice: Choice<'_>, env: &mut Env<'_>) -> Result<Side> {
     let input = Input::open(path, None)?;
     let choice = match input {
-        Input::Wim(_) => Choice { partition: None, ..choice },
+        Input::Wim(_) | Input::Media(_) => Choice { partition: None, ..choice },
         Input::Disk(_) => Choice { image: None, ..choice },
     };
     let (side, warnings) = Side::open(&input, &path.display().to_string(), choice)?;

@@ -51,6 +51,12 @@ pub(super) fn run(command: &Info, json: bool, env: &mut Env<'_>) -> Result<()> {
                 .hint("`nanovhd ls -R` lists the files of a disk, `nanovhd verify` checks it")
                 .context(command.source.name()))
         }
+        Input::Media(_) if command.tree || command.check_integrity || command.source.image.is_some() => {
+            Err(Error::invalid("--tree, --check-integrity and --image are for WIMs, and this is an ISO or a folder")
+                .hint("`nanovhd ls -R` lists its files, and with --image those of an image on it")
+                .context(command.source.name()))
+        }
+        Input::Media(media) => super::media::info(&media, json, env),
         Input::Disk(opened) => {
             disk::info(&opened, command.source.partition, json, env).context(|| command.source.name())
         }

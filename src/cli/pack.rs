@@ -5,12 +5,12 @@ use std::time::Instant;
 
 use serde::Serialize;
 
-use super::args::Pack;
+use super::args::{MachineArgs, Pack};
 use super::{Env, build, output, progress};
 use crate::error::Result;
 use crate::image::Target;
 use crate::image::package::pack::{Packing, Request};
-use crate::image::package::{Catalog, Compression, Package, Report};
+use crate::image::package::{Catalog, Compression, Package, Report, Wishes};
 
 /// What packing tells a script.
 #[derive(Debug, Serialize)]
@@ -37,33 +37,40 @@ pub(super) fn run(command: &Pack, json: bool, env: &mut Env<'_>) -> Result<()> {
 }
 
 fn request(command: &Pack, env: &Env<'_>) -> Result<Request> {
-    let catalog = command.catalog.as_ref().map(|path| Catalog {
-        path: path.clone(),
-        name: command.box_name.clone(),
-        version: command.box_version.clone(),
-        url: command.box_url.clone(),
-    });
     Ok(Request {
         image: command.image.clone(),
         package: command.format.map_or_else(|| package(&command.output), Package::from),
         target: Target::named(&command.target)?,
         output: command.output.clone(),
         force: command.force,
-        name: command.name.clone(),
-        memory_mib: command.memory,
-        cpus: command.cpus,
-        nic: command.nic.map(Into::into),
-        controller: command.controller.map(Into::into),
-        secure_boot: command.secure_boot,
-        compression: command.compress.map(Into::into),
-        checksum: command.checksum,
-        catalog,
+        wishes: wishes(&command.machine),
         timestamp: build::timestamp(command.timestamp, env)?,
     })
 }
 
+/// What is said of the machine and the package.
+pub(super) fn wishes(machine: &MachineArgs) -> Wishes {
+    let catalog = machine.catalog.as_ref().map(|path| Catalog {
+        path: path.clone(),
+        name: machine.box_name.clone(),
+        version: machine.box_version.clone(),
+        url: machine.box_url.clone(),
+    });
+    Wishes {
+        name: machine.name.clone(),
+        memory_mib: machine.memory,
+        cpus: machine.cpus,
+        nic: machine.nic.map(Into::into),
+        controller: machine.controller.map(Into::into),
+        secure_boot: machine.secure_boot,
+        compression: machine.compress.map(Into::into),
+        checksum: machine.checksum,
+        catalog,
+    }
+}
+
 /// The package that an output's name asks for.
-fn package(output: &Path) -> Package {
+pub(super) fn package(output: &Path) -> Package {
     match output.extension().map(|extension| extension.to_ascii_lowercase()) {
         Some(extension) if extension == "ova" => Package::Ova,
         Some(extension) if extension == "box" => Package::Box,

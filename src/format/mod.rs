@@ -1,12 +1,15 @@
 //! Floor 2: one place per on-disk format.
 
 pub mod bcd;
+pub mod certificate;
 pub mod fat;
 pub mod hive;
+pub mod iso9660;
 pub mod ntfs;
 pub mod partitions;
 pub mod qcow2;
 pub mod reg;
+pub mod udf;
 pub mod vdi;
 pub mod vhd;
 pub mod vhdx;

@@ -35,7 +35,7 @@ pub struct BootStore {
 /// has one. In a WIM without a store it is the template from which one would be made.
 pub fn find(input: &Input, name: &str, choice: Choice<'_>, path: Option<&str>) -> Result<BootStore> {
     match input {
-        Input::Wim(_) => {
+        Input::Wim(_) | Input::Media(_) => {
             let tree = input.source(name, choice)?.tree;
             let candidates = path.map_or_else(|| vec![STORES[0], STORES[1], TEMPLATE], |path| vec![path]);
             let found = read(&tree, &candidates).context(|| name)?;

@@ -1,8 +1,8 @@
 //! What a user wants changed about the files of an image: the same for `build` and `edit`.
 //!
 //! Edits are made in one order, whatever the order of the arguments: deletions, then copies, then the registry, each kind in the
-//! order in which it was asked for. So a file can be deleted and put there afresh, and a hive that was copied is the one that a
-//! `.reg` file changes.
+//! order in which it was asked for, and last what makes it a [machine of its own](setup). So a file can be deleted and put there
+//! afresh, and a hive that was copied is the one that a `.reg` file changes.
 //!
 //! # What a copy is like
 //!
@@ -25,6 +25,7 @@ use std::fmt;
 use std::fs;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
+use std::time::SystemTime;
 
 use serde::Serialize;
 
@@ -36,6 +37,7 @@ use crate::error::{Context, Error, Kind, Result};
 use crate::format::reg;
 use crate::tree::{BlobId, Content, Link, Node, NodeId, StoreId, Stream, Times, Tree, attributes};
 use crate::windows::regedit;
+use crate::windows::setup::{self, Setup};
 
 /// The deepest folder of the host that is copied.
 const MAX_DEPTH: usize = 256;
@@ -49,6 +51,8 @@ pub struct Edits {
     pub copy: Vec<CopyIn>,
     /// Changes of the registry.
     pub registry: Vec<RegFile>,
+    /// What makes it a machine of its own.
+    pub setup: Setup,
 }
 
 /// A file or folder of the host and where it goes.
@@ -69,6 +73,17 @@ pub struct RegFile {
     path: PathBuf,
     bytes: Vec<u8>,
     sections: Vec<reg::Section>,
+}
+
+/// What came of [`Edits::apply`].
+#[derive(Debug, Clone, Default)]
+pub struct Applied {
+    /// What was done, in its order.
+    pub steps: Vec<Step>,
+    /// What is worth knowing, though it stops nothing.
+    pub warnings: Vec<String>,
+    /// Whether the image holds secrets now: see [`Control::keep_private`](super::Control::keep_private).
+    pub private: bool,
 }
 
 /// What was done to a tree: one for each edit.
@@ -105,6 +120,11 @@ pub enum Step {
         source: String,
         /// The hives that it changed.
         hives: Vec<regedit::Changed>,
+    },
+    /// The machine was set up.
+    SetUp {
+        /// What of it, in words.
+        what: String,
     },
     /// The volume was given another label.
     Labelled {
@@ -153,6 +173,7 @@ impl fmt::Display for Step {
                 }
                 Ok(())
             }
+            Self::SetUp { what } => f.write_str(what),
             Self::Labelled { from, to } => write!(f, "label {from:?} to {to:?}"),
         }
     }
@@ -178,6 +199,20 @@ impl CopyIn {
     }
 }
 
+impl CopyIn {
+    /// The same copy with some text replaced in both paths.
+    pub fn replaced(&self, what: &str, with: &str) -> Result<Self> {
+        let target: Vec<String> = self.target.iter().map(|name| name.replace(what, with)).collect();
+        target.iter().try_for_each(|name| check_name(name))?;
+        Ok(Self { source: replaced_in_path(&self.source, what, with), target, ..*self })
+    }
+}
+
+/// A path with some text replaced in it; one that is not Unicode stays as it is.
+pub fn replaced_in_path(path: &Path, what: &str, with: &str) -> PathBuf {
+    path.to_str().map_or_else(|| path.to_owned(), |text| text.replace(what, with).into())
+}
+
 impl RegFile {
     /// Reads a file of the host.
     pub fn open(path: &Path) -> Result<Self> {
@@ -196,10 +231,11 @@ impl RegFile {
 impl Edits {
     /// Whether nothing is to be done.
     pub fn is_empty(&self) -> bool {
-        self.delete.is_empty() && self.copy.is_empty() && self.registry.is_empty()
+        self.delete.is_empty() && self.copy.is_empty() && self.registry.is_empty() && self.setup.is_empty()
     }
 
-    /// What tells these edits from others, apart from the contents of files, which have not been read: part of a disk's identity.
+    /// What tells these edits from others, apart from the contents of files, which have not been read, and from secrets: part of a
+    /// disk's identity.
     pub fn fingerprint(&self) -> Vec<Vec<u8>> {
         let deletions = self.delete.iter().map(|path| [b"delete ", path.as_bytes()].concat());
         let copies = self.copy.iter().map(|copy| {
@@ -207,17 +243,17 @@ impl Edits {
             format!("copy {name} {} {} {}", copy.contents, copy.into, copy.target.join("\\")).into_bytes()
         });
         let registry = self.registry.iter().map(|file| [b"registry ", file.bytes.as_slice()].concat());
-        deletions.chain(copies).chain(registry).collect()
+        deletions.chain(copies).chain(registry).chain(self.setup.fingerprint()).collect()
     }
 
     /// Makes all edits in the tree; what is made is made at `now`. Nothing of the host's files is read yet but their names and lengths.
-    pub fn apply(&self, tree: &mut Tree, now: FileTime) -> Result<Vec<Step>> {
+    pub fn apply(&self, tree: &mut Tree, now: FileTime) -> Result<Applied> {
         let mut steps = Vec::new();
         for path in &self.delete {
             steps.push(delete(tree, path)?);
         }
         if !self.copy.is_empty() {
-            let mut copier = Copier::new(tree, now);
+            let mut copier = Copier::new(tree, Some(now));
             for copy in &self.copy {
                 steps.push(copier.copy(copy).context(|| copy.source.display())?);
             }
@@ -227,8 +263,35 @@ impl Edits {
             let hives = regedit::apply(tree, &file.sections, now).context(|| file.path.display())?;
             steps.push(Step::Registry { source: file.path.display().to_string(), hives });
         }
-        Ok(steps)
+        let setup::Report { done, warnings, holds_secrets } = self.setup.apply(tree, now)?;
+        steps.extend(done.into_iter().map(|what| Step::SetUp { what }));
+        if holds_secrets {
+            let what =
+                "the new file is for its owner only, because it holds secrets until the machine has started once";
+            steps.push(Step::SetUp { what: what.into() });
+        }
+        Ok(Applied { steps, warnings, private: holds_secrets })
     }
+}
+
+/// A tree of all that is in a folder of the host. Files and directories have the time of their last modification, in all four places, and
+/// no more metadata; links of the host are followed.
+pub fn tree_of(folder: &Path) -> Result<Tree> {
+    let mut tree = Tree::new(Node::directory(0, times_of(folder)?));
+    let root = tree.root();
+    let mut copier = Copier::new(&mut tree, None);
+    copier.folder(folder, root, &mut Vec::new())?;
+    copier.finish();
+    Ok(tree)
+}
+
+fn times_of(path: &Path) -> Result<Times> {
+    let modified = fs::metadata(path).and_then(|metadata| metadata.modified());
+    let modified = modified.map_err(|e| Error::io("cannot be looked at", e)).context(|| path.display())?;
+    let since = modified.duration_since(SystemTime::UNIX_EPOCH).unwrap_or_default();
+    let seconds = i64::try_from(since.as_secs()).ok().and_then(FileTime::from_unix);
+    let ticks = u64::from(since.subsec_nanos()) / 100;
+    Ok(Times::all(seconds.map_or(FileTime::default(), |time| FileTime(time.0.saturating_add(ticks)))))
 }
 
 /// The names of a path in the image, with or without `C:`, each one that Windows can have.
@@ -281,7 +344,8 @@ struct Copier<'t> {
     files: HostFiles,
     /// Contents that wait for the store's id: the store joins the tree when it has all its files.
     waiting: HashMap<NodeId, (BlobId, u64)>,
-    now: FileTime,
+    /// What is made is made now; without it, it keeps the time that it has on the host.
+    now: Option<FileTime>,
     tally: Tally,
 }
 
@@ -295,7 +359,7 @@ struct Tally {
 }
 
 impl<'t> Copier<'t> {
-    fn new(tree: &'t mut Tree, now: FileTime) -> Self {
+    fn new(tree: &'t mut Tree, now: Option<FileTime>) -> Self {
         Self { tree, files: HostFiles::default(), waiting: HashMap::new(), now, tally: Tally::default() }
     }
 
@@ -339,7 +403,7 @@ impl<'t> Copier<'t> {
         names.iter().try_fold(self.tree.root(), |parent, name| match self.existing_directory(parent, name)? {
             Some(directory) => Ok(directory),
             None => {
-                let node = self.new_directory(parent)?;
+                let node = self.new_directory(parent, Times::all(self.now.unwrap_or_default()))?;
                 self.tree.add_link(parent, Link { name: name.as_str().into(), short: None, node })?;
                 Ok(node)
             }
@@ -356,9 +420,14 @@ impl<'t> Copier<'t> {
         Ok(Some(link.node))
     }
 
-    fn new_directory(&mut self, parent: NodeId) -> Result<NodeId> {
+    /// The times of what is copied from `source`.
+    fn times(&self, source: &Path) -> Result<Times> {
+        self.now.map_or_else(|| times_of(source), |now| Ok(Times::all(now)))
+    }
+
+    fn new_directory(&mut self, parent: NodeId, times: Times) -> Result<NodeId> {
         self.tally.directories += 1;
-        let node = Node::directory(self.handed_down(parent), Times::all(self.now));
+        let node = Node::directory(self.handed_down(parent), times);
         self.add(parent, node)
     }
 
@@ -392,7 +461,7 @@ impl<'t> Copier<'t> {
             let name = name.as_str();
             match (is_folder, fresh) {
                 (true, true) => {
-                    let node = self.new_directory(directory)?;
+                    let node = self.new_directory(directory, self.times(&path)?)?;
                     links.push(Link { name: name.into(), short: None, node });
                     self.folder(&path, node, above)?;
                 }
@@ -405,7 +474,7 @@ impl<'t> Copier<'t> {
                     let node = match known {
                         Some(node) => node,
                         None => {
-                            let node = self.new_directory(directory)?;
+                            let node = self.new_directory(directory, self.times(&path)?)?;
                             self.tree.add_link(directory, Link { name: name.into(), short: None, node })?;
                             node
                         }
@@ -434,12 +503,13 @@ impl<'t> Copier<'t> {
 
     fn new_file(&mut self, source: &Path, directory: NodeId) -> Result<NodeId> {
         let attributes = attributes::ARCHIVE | self.handed_down(directory);
-        let node = self.add(directory, Node::file(attributes, Times::all(self.now), Content::empty()))?;
+        let node = self.add(directory, Node::file(attributes, self.times(source)?, Content::empty()))?;
         self.fill(node, source)?;
         Ok(node)
     }
 
     fn replace(&mut self, source: &Path, link: &Link) -> Result<()> {
+        let times = self.times(source)?;
         let node = self.tree.node_mut(link.node);
         if node.is_directory() {
             return Err(Error::invalid("a directory stands where a file must go").found(&link.name));
@@ -448,7 +518,7 @@ impl<'t> Copier<'t> {
         node.streams = vec![Stream { name: Name::default(), content: Content::empty(), sparse: false }];
         node.extended.clear();
         node.attributes = node.attributes & !attributes::SPARSE | attributes::ARCHIVE;
-        node.times = Times { created: node.times.created, ..Times::all(self.now) };
+        node.times = Times { created: node.times.created, ..times };
         self.tally.replaced += 1;
         self.tally.other_names += u64::from(node.links().saturating_sub(1));
         self.fill(link.node, source)

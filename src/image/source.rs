@@ -1,12 +1,14 @@
 //! Where the files of an image come from: anything that holds a Windows, opened by what it holds and not by its name.
 
-use std::ffi::OsStr;
+use std::ops::ControlFlow;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
+use sha2::{Digest, Sha256};
 use uuid::Uuid;
 
 use super::host::InputFile;
+use super::media::{self, Media};
 use super::opened::Opened;
 use super::seed::Seed;
 use crate::base::ReadAt;
@@ -15,11 +17,12 @@ use crate::format::fat;
 use crate::format::hive::{Hive, ReadOptions};
 use crate::format::partitions::{SECTOR, Scheme, Table};
 use crate::format::wim::{ImageInfo, PartId, Wim};
-use crate::tree::Tree;
+use crate::tree::{Content, Tree};
 use crate::windows::About;
 
 /// The hint for what is none.
-const IMAGES: &str = "an image is a WIM, ESD, SWM, VHD, VHDX, or the bare sectors of a disk or an NTFS volume";
+const IMAGES: &str =
+    "an image is a WIM, ESD, SWM, an ISO or a folder, VHD, VHDX, or the bare sectors of a disk or an NTFS volume";
 
 /// Which image or volume of a file is meant, as a user says it.
 #[derive(Debug, Clone, Copy, Default)]
@@ -46,6 +49,8 @@ pub enum Input {
     Wim(Wim),
     /// A disk in any container that can be read, or a volume by itself.
     Disk(Opened),
+    /// An ISO or a folder: of image files, or of anything.
+    Media(Media),
 }
 
 impl Input {
@@ -53,6 +58,9 @@ impl Input {
     pub fn open(path: &Path, parts: Option<&str>) -> Result<Self> {
         if path == Path::new("-") || parts.is_some() || is_pattern(path).is_some() {
             return open_wim(path, parts).map(Self::Wim);
+        }
+        if path.is_dir() {
+            return Media::open(path).map(Self::Media);
         }
         let (magic, len) = head(path)?;
         match &magic {
@@ -63,6 +71,7 @@ impl Input {
             _ if len < SECTOR => Err(Error::corrupt("neither a WIM nor a disk: shorter than a sector")
                 .hint(IMAGES)
                 .context(path.display())),
+            _ if media::is_iso(&InputFile::open(path)?)? => Media::open(path).map(Self::Media),
             _ => Opened::open(path).map(Self::Disk),
         }
     }
@@ -88,6 +97,15 @@ impl Input {
             Self::Disk(disk) => {
                 choice.refuse_image().context(|| name)?;
                 Source::of_disk(disk, name, choice.partition)
+            }
+            Self::Media(media) => {
+                if choice.partition.is_some() {
+                    return Err(Error::invalid("an ISO or a folder has no partitions").context(name));
+                }
+                match choice.image {
+                    Some(selector) => Source::of_medium(media, None, selector),
+                    None => Source::of_files(media, name),
+                }
             }
         }
     }
@@ -159,6 +177,28 @@ impl Source {
         Ok(Self { tree: volume.tree, info, name: name.into(), guid: wim.guid(), warnings, lost: 0 })
     }
 
+    /// The image that `selector` chooses, of an image file on a medium: of the one at that path, or of the one that
+    /// [`Media::wim`] takes.
+    pub fn of_medium(media: &Media, path: Option<&str>, selector: &str) -> Result<Self> {
+        let (path, wim) = media.wim(path)?;
+        let mut source = Self::of_wim(&wim, &media.name_of(&path), selector)?;
+        source.warnings.extend(media.warnings());
+        Ok(source)
+    }
+
+    /// The files of a medium or a folder themselves. What they are follows from the Windows among them, if there is one.
+    pub fn of_files(media: &Media, name: &str) -> Result<Self> {
+        let (tree, lost) = media.tree().context(|| name)?;
+        let mut info = ImageInfo { index: 1, name: media.label.clone(), ..ImageInfo::default() };
+        let mut warnings = media.notes().to_vec();
+        if let Some(mut about) = About::read(&tree) {
+            warnings.append(&mut about.notes);
+            about.describe(&mut info);
+        }
+        let guid = guid_of_files(&tree, media.label.as_deref().unwrap_or_default());
+        Ok(Self { tree, info, name: name.into(), guid, warnings, lost })
+    }
+
     /// The volume of partition `number` of a disk, or the one that [`Opened::volume`] takes for meant. What it is follows from
     /// the Windows on it, if there is one.
     pub fn of_disk(disk: &Opened, name: &str, number: Option<u32>) -> Result<Self> {
@@ -228,6 +268,21 @@ fn guid_of(table: &Table, partition: u32, serial: u64) -> Uuid {
     Seed::from_parts([&b"volume"[..], disk.as_bytes(), &partition, &serial]).guid("source")
 }
 
+/// What tells files from others, apart from their contents, which have not been read: label, names, lengths and times.
+fn guid_of_files(tree: &Tree, label: &str) -> Uuid {
+    let mut hash = Sha256::new();
+    tree.visit(|path, link| {
+        let node = tree.node(link.node);
+        let len = node.main().map_or(u64::MAX, Content::len);
+        hash.update((path.len() as u64).to_le_bytes());
+        hash.update(path);
+        hash.update(len.to_le_bytes());
+        hash.update(node.times.modified.0.to_le_bytes());
+        ControlFlow::Continue(())
+    });
+    Seed::from_parts([&b"files"[..], label.as_bytes(), hash.finalize().as_slice()]).guid("source")
+}
+
 /// Whatever is no WIM is taken for a disk. If it is none, this says so, and not only what a partition table should look like.
 fn not_an_image(error: Error) -> Error {
     match error.kind() {
@@ -262,15 +317,30 @@ pub fn open_wim(path: &Path, parts: Option<&str>) -> Result<Wim> {
     let mut found = vec![first];
     for file in &files[1..] {
         let part = open_part(file)?;
-        if part.1.guid != found[0].1.guid {
-            tracing::info!("{} belongs to another WIM", file.display());
-        } else if !seen.contains(&same_file(file)) {
+        if !seen.contains(&same_file(file)) {
             seen.push(same_file(file));
             found.push(part);
         }
     }
-    found.sort_by_key(|(_, id)| id.part);
-    Wim::open(found.into_iter().map(|(reader, _)| reader).collect()).context(|| path.display())
+    assemble(found).context(|| path.display())
+}
+
+/// A WIM out of its parts, of which the first tells whose they have to be: others that lie beside them are left out.
+pub(super) fn assemble(mut parts: Vec<(Arc<dyn ReadAt>, PartId)>) -> Result<Wim> {
+    let guid = parts.first().map(|(_, id)| id.guid);
+    parts.retain(|(_, id)| Some(id.guid) == guid);
+    parts.sort_by_key(|(_, id)| id.part);
+    Wim::open(parts.into_iter().map(|(reader, _)| reader).collect())
+}
+
+/// Whether two files may be parts of one split WIM, by their names: `install.swm`, `install2.swm`, …
+pub(super) fn may_be_parts(a: &str, b: &str) -> bool {
+    let split = |name: &str| {
+        let lower = name.to_lowercase();
+        let (stem, extension) = lower.rsplit_once('.').unwrap_or((&lower, ""));
+        (stem.trim_end_matches(|c: char| c.is_ascii_digit()).to_owned(), extension.to_owned())
+    };
+    split(a) == split(b)
 }
 
 /// The pattern that a path is, unless there is a file of that very name.
@@ -304,18 +374,14 @@ fn matching(pattern: &str) -> Result<Vec<PathBuf>> {
 /// What may be the other parts of a split WIM: files beside it with its extension, and its name apart from the number
 /// (`install.swm`, `install2.swm`, …).
 fn siblings(path: &Path) -> Result<Vec<PathBuf>> {
-    let stem = |path: &Path| {
-        path.file_stem()
-            .map(|stem| stem.to_string_lossy().trim_end_matches(|c: char| c.is_ascii_digit()).to_lowercase())
-    };
-    let extension = |path: &Path| path.extension().map(OsStr::to_ascii_lowercase);
+    let name = |path: &Path| path.file_name().unwrap_or_default().to_string_lossy().into_owned();
     let folder = path.parent().filter(|folder| !folder.as_os_str().is_empty()).unwrap_or(Path::new("."));
     let failed = |e| Error::io("cannot look for the other parts of the split WIM", e).context(folder.display());
     let mut found = Vec::new();
     for entry in std::fs::read_dir(folder).map_err(failed)? {
         let candidate = entry.map_err(failed)?.path();
         let same = candidate.file_name() == path.file_name();
-        if !same && stem(&candidate) == stem(path) && extension(&candidate) == extension(path) && candidate.is_file() {
+        if !same && may_be_parts(&name(&candidate), &name(path)) && candidate.is_file() {
             found.push(candidate);
         }
     }

@@ -69,7 +69,7 @@ fn damaged_sources_are_refused() {
     let text_file = scene.changed("text.wim", |bytes| *bytes = b"This is no WIM at all. ".repeat(20));
     scene.refuse(&text_file, &[], 20, &["WIM"]);
     scene.refuse(&scene.inputs.path().join("none.wim"), &[], 10, &["none.wim"]);
-    scene.refuse(scene.inputs.path(), &[], 30, &["a directory"]);
+    scene.refuse(scene.inputs.path(), &[], 32, &["no installation of Windows"]);
     scene.refuse(Path::new("-"), &[], 30, &["standard input"]);
 }
 

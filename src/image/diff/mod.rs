@@ -72,7 +72,7 @@ impl Side {
     pub fn open(input: &Input, name: &str, choice: Choice<'_>) -> Result<(Self, Vec<String>)> {
         let Input::Disk(disk) = input else {
             let source = input.source(name, choice)?;
-            return Ok((Self::of_wim(name, source.tree), source.warnings));
+            return Ok((Self { lost: source.lost, ..Self::of_wim(name, source.tree) }, source.warnings));
         };
         choice.refuse_image().context(|| name)?;
         let table = disk.table()?;

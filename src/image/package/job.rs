@@ -71,6 +71,20 @@ pub struct Report {
     pub next_steps: Vec<String>,
 }
 
+/// A package that is complete but for the names of its files.
+pub struct Made<'c> {
+    files: Vec<OutputFile<'c>>,
+    report: Report,
+}
+
+impl Made<'_> {
+    /// Gives the files their names.
+    pub fn keep(self) -> Result<Report> {
+        self.files.into_iter().try_for_each(OutputFile::keep)?;
+        Ok(self.report)
+    }
+}
+
 impl Job {
     /// Refuses what cannot become anything, before any work is done.
     pub fn check(&self) -> Result<()> {
@@ -89,12 +103,19 @@ impl Job {
 
     /// Makes the package out of a finished disk.
     pub fn run(&self, disk: &Disk<'_>, threads: NonZeroUsize, control: &Control) -> Result<Report> {
+        self.write(disk, threads, control)?.keep()
+    }
+
+    /// The same, up to the names of what was made.
+    pub fn write<'c>(&self, disk: &Disk<'_>, threads: NonZeroUsize, control: &'c Control) -> Result<Made<'c>> {
         let mut output = OutputStream::create(&self.output, self.force, control)?;
         let written = super::write(self.package, disk, &self.facts, self.compression, threads, &mut output, control)
             .context(|| self.output.display())?;
-        output.keep()?;
-        let checksum = self.checksum.then(|| self.write_checksum(&written.sha256, control)).transpose()?;
-        let catalog = self.catalog.as_ref().map(|catalog| self.list(catalog, &written.sha256, control)).transpose()?;
+        let mut files = vec![output.finish()?];
+        let sha256 = &written.sha256;
+        let checksum = self.checksum.then(|| self.write_checksum(sha256, &mut files, control)).transpose()?;
+        let catalog =
+            self.catalog.as_ref().map(|catalog| self.list(catalog, sha256, &mut files, control)).transpose()?;
         let file = self.output.display().to_string();
         let place = Place {
             file: &file,
@@ -103,7 +124,7 @@ impl Job {
             format: disk.format,
             compression: self.compression,
         };
-        Ok(Report {
+        let report = Report {
             next_steps: next_steps(self.package, &self.facts, &place),
             package: self.package,
             format: disk.format.name(),
@@ -115,19 +136,31 @@ impl Job {
             checksum,
             catalog,
             output: file,
-        })
+        };
+        Ok(Made { files, report })
     }
 
-    fn write_checksum(&self, sha256: &str, control: &Control) -> Result<String> {
+    fn write_checksum<'c>(
+        &self,
+        sha256: &str,
+        files: &mut Vec<OutputFile<'c>>,
+        control: &'c Control,
+    ) -> Result<String> {
         let path = checksum_path(&self.output);
         let name = self.output.file_name().unwrap_or_default().to_string_lossy();
-        write_text(&path, &checksum_line(sha256, &name), self.force, control)?;
+        files.push(write_text(&path, &checksum_line(sha256, &name), self.force, control)?);
         Ok(path.display().to_string())
     }
 
-    fn list(&self, catalog: &Catalog, sha256: &str, control: &Control) -> Result<String> {
+    fn list<'c>(
+        &self,
+        catalog: &Catalog,
+        sha256: &str,
+        files: &mut Vec<OutputFile<'c>>,
+        control: &'c Control,
+    ) -> Result<String> {
         let text = self.merged(catalog, sha256)?;
-        write_text(&catalog.path, &text, true, control)?;
+        files.push(write_text(&catalog.path, &text, true, control)?);
         Ok(catalog.path.display().to_string())
     }
 
@@ -183,10 +216,10 @@ fn read_small(path: &Path) -> Result<Option<Vec<u8>>> {
     Ok(Some(bytes))
 }
 
-fn write_text(path: &Path, text: &str, force: bool, control: &Control) -> Result<()> {
+fn write_text<'c>(path: &Path, text: &str, force: bool, control: &'c Control) -> Result<OutputFile<'c>> {
     let output = OutputFile::create(path, text.len() as u64, force, control)?;
     output.write_at(0, text.as_bytes())?;
-    output.keep()
+    Ok(output)
 }
 
 #[cfg(test)]

@@ -29,6 +29,7 @@ pub mod pack;
 mod target;
 mod template;
 mod vagrant;
+mod wishes;
 
 use std::io::{self, Write};
 use std::num::NonZeroUsize;
@@ -39,10 +40,11 @@ use sha2::{Digest, Sha256};
 pub use archive::Member;
 pub use compress::Compression;
 pub use facts::{Controller, MachineFacts, Nic, Os};
-pub use job::{Catalog, Job, Report};
+pub use job::{Catalog, Job, Made, Report};
 pub use next_steps::{Place, next_steps};
 use target::Platform;
 pub use target::Provider;
+pub use wishes::Wishes;
 
 use super::{Control, Format, Target};
 use crate::base::ReadAt;

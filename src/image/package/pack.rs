@@ -7,9 +7,8 @@ use super::super::convert::{self, Conversion};
 use super::super::host::{Guard, InputFile};
 use super::super::layout::Firmware;
 use super::super::opened::Opened;
-use super::super::seed::Seed;
 use super::super::{Control, Format, Target};
-use super::{Catalog, Compression, Controller, Disk, Job, MachineFacts, Nic, Os, Package, Report};
+use super::{Disk, Job, Os, Package, Report, Wishes};
 use crate::base::FileTime;
 use crate::error::{Context, Error, Result};
 use crate::format::partitions::{Scheme, Table};
@@ -28,24 +27,8 @@ pub struct Request {
     pub output: PathBuf,
     /// Whether existing outputs may be replaced.
     pub force: bool,
-    /// The machine's name; else that of the output.
-    pub name: Option<String>,
-    /// Its memory in MiB.
-    pub memory_mib: Option<u32>,
-    /// Its processors.
-    pub cpus: Option<u32>,
-    /// Its network adapter.
-    pub nic: Option<Nic>,
-    /// Its disk controller.
-    pub controller: Option<Controller>,
-    /// Whether it has Secure Boot; else as the target has it.
-    pub secure_boot: Option<bool>,
-    /// How the package is compressed; else as its receiver is used to.
-    pub compression: Option<Compression>,
-    /// Whether a file with its SHA-256 is made beside it.
-    pub checksum: bool,
-    /// The catalog that is to list the box; its name and URL may be empty, and then are the machine's name and the output's.
-    pub catalog: Option<Catalog>,
+    /// What is said of the machine and the package.
+    pub wishes: Wishes,
     /// The time of what is in it; else the year 2000.
     pub timestamp: Option<FileTime>,
 }
@@ -64,23 +47,13 @@ impl Packing {
         let opened = Opened::open(&request.image)?;
         opened.refuse_output(&request.output)?;
         let mut warnings = Vec::new();
-        let facts = facts(request, &opened, &mut warnings)?;
-        let file = request.output.file_name().unwrap_or_default().to_string_lossy();
-        let filled = |text: &str, or: &str| if text.is_empty() { or.to_owned() } else { text.to_owned() };
-        let catalog = request.catalog.as_ref().map(|catalog| Catalog {
-            name: filled(&catalog.name, &facts.name),
-            url: filled(&catalog.url, &file),
-            ..catalog.clone()
-        });
-        let job = Job {
-            package: request.package,
-            facts,
-            output: request.output.clone(),
-            force: request.force,
-            compression: request.compression.unwrap_or(request.package.default_compression()),
-            checksum: request.checksum,
-            catalog,
-        };
+        let wishes = &request.wishes;
+        let firmware = firmware(&opened.table()?);
+        let id = convert::seed_of(&opened, Format::Raw)?.guid("package");
+        let timestamp = request.timestamp.unwrap_or(FileTime::from_vhd(0));
+        let os = about(&opened, &mut warnings);
+        let job =
+            wishes.job(request.package, request.target, &request.output, request.force, firmware, id, os, timestamp);
         job.check()?;
         let format = job.package.format(request.target).map_or_else(|| named_format(&job), Ok)?;
         Ok(Self { opened, job, format, warnings })
@@ -143,34 +116,6 @@ fn named_format(job: &Job) -> Result<Format> {
     })
 }
 
-fn facts(request: &Request, opened: &Opened, warnings: &mut Vec<String>) -> Result<MachineFacts> {
-    let name = request.name.clone().unwrap_or_else(|| stem(&request.output));
-    let firmware = firmware(&opened.table()?);
-    let id = convert::seed_of(opened, Format::Raw)?.guid("package");
-    let seed = Seed::from_parts([&b"package"[..], id.as_bytes(), name.as_bytes()]);
-    let timestamp = request.timestamp.unwrap_or(FileTime::from_vhd(0));
-    let mut facts = MachineFacts::new(name, request.target, firmware, seed, timestamp);
-    facts.os = about(opened, warnings);
-    facts.secure_boot = request.secure_boot.unwrap_or(facts.secure_boot);
-    facts.memory_mib = request.memory_mib.unwrap_or(facts.memory_mib);
-    facts.cpus = request.cpus.unwrap_or(facts.cpus);
-    facts.nic = request.nic.unwrap_or(facts.nic);
-    facts.controller = request.controller.unwrap_or(facts.controller);
-    Ok(facts)
-}
-
-/// The output's name without what tells the kind of file.
-fn stem(output: &Path) -> String {
-    let name = output.file_name().unwrap_or_default().to_string_lossy();
-    const ENDS: [&str; 13] =
-        [".gz", ".xz", ".zst", ".box", ".ova", ".vhd", ".vhdx", ".vmdk", ".vdi", ".qcow2", ".img", ".raw", ".json"];
-    let mut stem = name.as_ref();
-    while let Some(shorter) = ENDS.iter().find_map(|end| stem.strip_suffix(end)).filter(|shorter| !shorter.is_empty()) {
-        stem = shorter;
-    }
-    stem.to_owned()
-}
-
 /// What starts a disk, by how it is divided.
 fn firmware(table: &Table) -> Firmware {
     match table.scheme {
@@ -193,20 +138,6 @@ fn about(opened: &Opened, warnings: &mut Vec<String>) -> Os {
         Err(error) => {
             warnings.push(format!("{error}; the package says that it is a Windows Server 2016"));
             Os::default()
-        }
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn names_come_from_files() {
-        for (file, name) in
-            [("a/nano.box", "nano"), ("nano.vhd.zst", "nano"), (".box", ".box"), ("x.y.ova", "x.y"), ("none", "none")]
-        {
-            assert_eq!(stem(Path::new(file)), name);
         }
     }
 }

@@ -11,4 +11,5 @@ pub(crate) mod random_tree;
 pub(crate) mod surgeon;
 pub(crate) mod tools;
 pub(crate) mod trees;
+pub(crate) mod udf;
 pub(crate) mod volume;
