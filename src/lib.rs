@@ -10,14 +10,15 @@
 //! 5  image     the host's files and all that is done with them: opened disks and their chains (opened, chain, source), media, lookups in
 //!              trees, and a plan and its doing for build, edit, capture, convert, extract; diff; verify; the seed
 //! 4  verify    whether an image is what Windows and the firmware take as clean; shares no code with the writers
-//! 3  windows   a tree that is known to be a Windows: its hives, its boot files
+//! 3  windows   a tree that is known to be a Windows: its hives, its boot files, its setup (name, password, WinRM, first start)
 //! 2  format    one place per on-disk format
 //!                wim              sources that fill a Tree, and back
 //!                udf iso9660      installation media: a Tree of files that are read where they lie
 //!                hive bcd reg     documents: bytes <-> value (bcd lies on hive, the only sideways step)
+//!                certificate      a self-signed certificate and its PFX
 //!                ntfs             Tree -> Plan -> Disk, and back
-//!                fat              a Tree out of an EFI system partition
-//!                partitions vhd vhdx   what is around volumes; they know no Tree
+//!                fat              a Tree into an EFI system partition, and out of one
+//!                partitions vhd vhdx vdi qcow2   what is around volumes; they know no Tree
 //! 1  codec     xpress, lzx, lzms, lznt1: bytes -> bytes, no container, no I/O
 //!    tree      names, metadata, where the bytes are; knows no on-disk format
 //! 0  base      positioned I/O, checksums, time stamps, UTF-16 names and their order, security descriptors
@@ -32,6 +33,7 @@
 //! capture  disk --ntfs::read--> Tree --wim::write--> WIM
 //! look     WIM, disk, ISO --wim, ntfs::read, fat, udf--> Tree --> ls, cat, extract, reg, bcd, info; two of them: diff
 //! convert  disk --vhd, vhdx--> sectors --vhd, vhdx--> disk; no Tree
+//! pack     disk --convert--> file --package--> OVA, Vagrant box, compressed file
 //! ```
 //!
 //! * **A [`tree::Tree`] holds no file contents.** Directory → link (name, short name) → node → content, which is bytes that an

@@ -15,15 +15,21 @@ const TABLE_PIECE: u64 = 0x1000;
 pub fn touched(disk_len: u64, block: u64, used: &[Range<u64>]) -> Result<Vec<bool>> {
     let mut blocks = vec![false; disk_len.div_ceil(block) as usize];
     for range in used.iter().filter(|range| !range.is_empty()) {
-        if range.end > disk_len {
-            return Err(Error::invalid("used part of a disk")
-                .at(range.start)
-                .found(format_args!("end {}", range.end))
-                .allowed(format_args!("{disk_len} bytes in all")));
-        }
+        check_range(disk_len, range)?;
         blocks[(range.start / block) as usize..range.end.div_ceil(block) as usize].fill(true);
     }
     Ok(blocks)
+}
+
+/// Refuses a range of bytes that ends past the disk.
+pub(super) fn check_range(disk_len: u64, range: &Range<u64>) -> Result<()> {
+    if range.end > disk_len {
+        return Err(Error::invalid("used part of a disk")
+            .at(range.start)
+            .found(format_args!("end {}", range.end))
+            .allowed(format_args!("{disk_len} bytes in all")));
+    }
+    Ok(())
 }
 
 /// Writes to a disk of `disk_len` bytes that lies in `file` piece by piece: `locate` says where what is at a place of the disk goes in

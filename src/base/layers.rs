@@ -2,7 +2,7 @@
 
 use std::ops::Range;
 
-use super::ReadAt;
+use super::{ReadAt, blocks};
 use crate::error::Result;
 
 /// Reads from `below`, which may be shorter than what lies on it: past its end there are zeros.
@@ -21,6 +21,55 @@ pub fn next_data(own: Option<Range<u64>>, below: Option<&dyn ReadAt>, at: u64, l
         (Some(own), Some(below)) if below.start < own.start => Some(below),
         (own, below) => own.or(below),
     })
+}
+
+/// The parts of a differencing disk that are its own, not its parent's: whole sectors, in order and apart from each other.
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
+pub struct Own(Vec<Range<u64>>);
+
+impl Own {
+    /// The sectors of `sector` bytes that the ranges of bytes in `used` touch. They may overlap, come in any order and be empty; the
+    /// disk has whole sectors.
+    ///
+    /// Fails with [`Kind::Invalid`](crate::error::Kind::Invalid) if one ends past the disk.
+    pub fn new(disk_len: u64, sector: u64, used: &[Range<u64>]) -> Result<Self> {
+        let mut whole = Vec::with_capacity(used.len());
+        for range in used.iter().filter(|range| !range.is_empty()) {
+            blocks::check_range(disk_len, range)?;
+            whole.push(range.start / sector * sector..range.end.next_multiple_of(sector));
+        }
+        whole.sort_unstable_by_key(|range| range.start);
+        let mut own: Vec<Range<u64>> = Vec::new();
+        for range in whole {
+            match own.last_mut() {
+                Some(last) if range.start <= last.end => last.end = last.end.max(range.end),
+                _ => own.push(range),
+            }
+        }
+        Ok(Self(own))
+    }
+
+    /// All of them.
+    pub fn ranges(&self) -> &[Range<u64>] {
+        &self.0
+    }
+
+    /// How many bytes they have.
+    pub fn bytes(&self) -> u64 {
+        self.0.iter().map(|range| range.end - range.start).sum()
+    }
+
+    /// What of them is in `window`.
+    pub fn within(&self, window: Range<u64>) -> impl Iterator<Item = Range<u64>> {
+        let first = self.0.partition_point(|range| range.end <= window.start);
+        let touching = self.0[first..].iter().take_while(move |range| range.start < window.end);
+        touching.map(move |range| range.start.max(window.start)..range.end.min(window.end))
+    }
+
+    /// Whether all of `window`, which is not empty, is the disk's own.
+    pub fn holds(&self, window: &Range<u64>) -> bool {
+        self.within(window.clone()).next().is_some_and(|range| range == *window)
+    }
 }
 
 /// The stretches of `range` on which `is_set` does not change, in order, each with what it is.
@@ -46,6 +95,20 @@ mod tests {
         let found: Vec<_> = runs(2..9, |index| index % 4 < 2).collect();
         assert_eq!(found, [(2..4, false), (4..6, true), (6..8, false), (8..9, true)]);
         assert_eq!(runs(3..3, |_| true).count(), 0);
+    }
+
+    #[test]
+    fn what_is_a_disks_own_is_joined() {
+        let own = Own::new(4096, 512, &[1024..1025, 0..0, 1500..1600, 3584..4096, 2048..2049]).unwrap();
+        assert_eq!(own.ranges(), [1024..2560, 3584..4096]);
+        assert_eq!(own.bytes(), 2048);
+        assert_eq!(own.within(0..4096).collect::<Vec<_>>(), own.ranges());
+        assert_eq!(own.within(2000..3600).collect::<Vec<_>>(), [2000..2560, 3584..3600]);
+        assert_eq!(own.within(2560..3584).count(), 0);
+        assert!(own.holds(&(1024..2560)) && own.holds(&(4095..4096)));
+        assert!(!own.holds(&(1023..1025)) && !own.holds(&(2559..2561)) && !own.holds(&(2560..2561)));
+        assert!(Own::new(4096, 512, &[4000..4097]).is_err());
+        assert_eq!(Own::new(4096, 512, &[]).unwrap(), Own::default());
     }
 
     #[test]

@@ -1,15 +1,20 @@
 //! The grammar of the command line.
 
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 use clap::{Parser, Subcommand, ValueEnum};
 use parse_size::{ByteSuffix, Config};
 
 use crate::base::FileTime;
+use crate::error::Result;
 use crate::format::wim::Compression;
 use crate::image::diff::{Aspect, Aspects};
-use crate::image::edits::CopyIn;
+use crate::image::edits::{CopyIn, replaced_in_path};
+use crate::image::package::{self, Controller, Nic, Package};
 use crate::image::{Firmware, Format};
+use crate::windows::boot::{Ems, Generation};
+use crate::windows::setup::ComputerName;
+use crate::windows::setup::complete::Step;
 
 /// Turns a Windows image file (WIM, ESD, SWM) into a disk that boots. Needs no Windows, no administrator rights and no mounts.
 #[derive(Debug, Parser)]
@@ -26,8 +31,10 @@ pub(super) struct Args {
 pub(super) enum Command {
     Build(Build),
     Edit(Edit),
+    Fork(Fork),
     Capture(Capture),
     Convert(Convert),
+    Pack(Pack),
     #[command(alias = "inspect")]
     Info(Info),
     Ls(Ls),
@@ -110,6 +117,43 @@ pub(super) struct Edit {
     pub(super) force: bool,
 }
 
+/// Make disks that hold just what makes them differ from a base: VHD on VHD, VHDX on VHDX.
+///
+/// The base is only read, and must not change from then on: its children need it as it is. In the arguments of edits and in the label,
+/// {name} stands for the child's file name without its extension, so that several children can each have their own.
+#[derive(Debug, clap::Args)]
+pub(super) struct Fork {
+    /// The disk that the children lie on; it may be a differencing disk itself.
+    pub(super) base: PathBuf,
+    /// The disks to make.
+    #[arg(value_name = "CHILD", required = true)]
+    pub(super) children: Vec<PathBuf>,
+    /// The partition. Without it the one that holds a Windows, or the only NTFS one.
+    #[arg(long, value_name = "N")]
+    pub(super) partition: Option<u32>,
+    #[command(flatten)]
+    pub(super) edits: EditArgs,
+    /// Give the volume another label, at most 32 characters.
+    #[arg(long, value_name = "TEXT", value_parser = label)]
+    pub(super) label: Option<String>,
+    /// The moment at which the changes are made: RFC 3339 or seconds since 1970. Without it SOURCE_DATE_EPOCH, else the newest
+    /// modification time in the base.
+    #[arg(long, value_name = "TIME", value_parser = timestamp)]
+    pub(super) timestamp: Option<FileTime>,
+    /// Take the base as it lies on the disk even if it was not left clean. What is in its journal only is lost.
+    #[arg(long)]
+    pub(super) accept_dirty: bool,
+    /// Do not check the children and their chain before they get their names.
+    #[arg(long)]
+    pub(super) no_verify: bool,
+    /// Print what would be made, and make nothing.
+    #[arg(long)]
+    pub(super) dry_run: bool,
+    /// Replace existing children.
+    #[arg(long)]
+    pub(super) force: bool,
+}
+
 /// What `build` and `edit` share. Deletions come first, then copies, then the registry, each kind in the order of the arguments.
 #[derive(Debug, clap::Args)]
 pub(super) struct EditArgs {
@@ -123,6 +167,43 @@ pub(super) struct EditArgs {
     /// Apply a .reg file to the image's registry.
     #[arg(long, value_name = "FILE")]
     pub(super) reg: Vec<PathBuf>,
+    #[command(flatten)]
+    pub(super) setup: SetupArgs,
+}
+
+/// What makes an image a machine of its own that can be reached. It comes last, after deletions, copies and the registry.
+#[derive(Debug, clap::Args)]
+#[command(next_help_heading = "Machine")]
+pub(super) struct SetupArgs {
+    /// The machine's name: 1 to 15 letters, digits and hyphens; '*' lets Windows make one up.
+    #[arg(long, value_name = "NAME", value_parser = computer_name)]
+    pub(super) computer_name: Option<String>,
+    /// Take the administrator's password from the first line of a file; '-' is standard input.
+    #[arg(long, value_name = "FILE")]
+    pub(super) admin_password_file: Option<PathBuf>,
+    /// Ask for the administrator's password.
+    #[arg(long, conflicts_with = "admin_password_file")]
+    pub(super) admin_password_prompt: bool,
+    /// An answer file for the first start. It is checked, joined with what the other options say (they win, and say so), and put at
+    /// \Windows\Panther\unattend.xml.
+    #[arg(long, value_name = "FILE")]
+    pub(super) unattend: Option<PathBuf>,
+    /// The machine's time zone, by Windows' name for it: 'UTC', 'W. Europe Standard Time'.
+    #[arg(long, value_name = "ZONE")]
+    pub(super) time_zone: Option<String>,
+    /// Let Windows Remote Management answer from the first start on: HTTP on port 5985, and the firewall opened for it.
+    #[arg(long)]
+    pub(super) winrm: bool,
+    /// The same by HTTPS on port 5986 too, with a certificate made now. Its key comes by chance, or from --seed.
+    #[arg(long)]
+    pub(super) winrm_https: bool,
+    /// The same with Basic authentication and without encryption, as Vagrant needs it.
+    #[arg(long)]
+    pub(super) winrm_basic: bool,
+    /// Run a command when Windows has set itself up, as SYSTEM, in a shell of its own. It is written as in a batch file (%% is a
+    /// percent sign); what it says goes into \Windows\Setup\Scripts\setupcomplete.log. May be given several times.
+    #[arg(long, value_name = "COMMAND", value_parser = first_start)]
+    pub(super) setup_complete: Vec<Step>,
 }
 
 /// Capture the volume of an image as a WIM.
@@ -197,6 +278,11 @@ pub(super) struct DiskArgs {
     /// of the image; then the output is what their names begin with.
     #[arg(long, value_name = "TARGET")]
     pub(super) target: Vec<String>,
+    /// What is made of the disk; without it an output '*.ova' is an OVA, '*.box' is a box, and all else a disk.
+    #[arg(long, value_name = "PACKAGE")]
+    pub(super) pack: Option<PackageArg>,
+    #[command(flatten)]
+    pub(super) machine: MachineArgs,
     /// The container; without it the output's extension decides, or the target.
     #[arg(long, value_name = "FORMAT")]
     pub(super) format: Option<FormatArg>,
@@ -219,6 +305,15 @@ pub(super) struct DiskArgs {
     /// The size of the disk's sectors: 512, or 4096 in a VHDX or raw file.
     #[arg(long, value_name = "SIZE", default_value = "512", value_parser = sector_size)]
     pub(super) sector_size: u32,
+    /// Windows and its boot programs talk on a serial port too: COM1 with 115200 baud, or what is said.
+    #[arg(long, value_name = "PORT[,BAUD]", num_args = 0..=1, require_equals = true, default_missing_value = "1", value_parser = ems)]
+    pub(super) ems: Option<Ems>,
+    /// Let Windows take drivers with test signatures.
+    #[arg(long)]
+    pub(super) test_signing: bool,
+    /// Whose signature the boot manager for UEFI is to have, where the image carries several.
+    #[arg(long, value_name = "YEAR", default_value = "auto")]
+    pub(super) boot_manager: BootManagerArg,
     /// The volume's label, at most 32 characters.
     #[arg(long, value_name = "TEXT", default_value = "", value_parser = label)]
     pub(super) label: String,
@@ -286,6 +381,167 @@ pub(super) struct Convert {
     /// Replace an existing output.
     #[arg(long)]
     pub(super) force: bool,
+}
+
+/// Make of a disk what a platform imports: an OVA, a Vagrant box, or the platform's own kind of disk, compressed.
+#[derive(Debug, clap::Args)]
+pub(super) struct Pack {
+    /// The disk, in any container that can be read.
+    #[arg(value_name = "IMAGE")]
+    pub(super) image: PathBuf,
+    /// The file to make.
+    #[arg(short, long, value_name = "FILE")]
+    pub(super) output: PathBuf,
+    /// The machine that it is for: hyperv-gen1, hyperv-gen2, virtualbox, azure-gen1, azure-gen2, kvm, vmware, raw.
+    #[arg(long, value_name = "TARGET")]
+    pub(super) target: String,
+    /// What is made; without it an output '*.ova' is an OVA, '*.box' is a box, and all else a disk.
+    #[arg(long, value_name = "PACKAGE")]
+    pub(super) format: Option<PackageArg>,
+    #[command(flatten)]
+    pub(super) machine: MachineArgs,
+    /// The time of all that is in it: RFC 3339 or seconds since 1970. Without it SOURCE_DATE_EPOCH, else the year 2000.
+    #[arg(long, value_name = "TIME", value_parser = timestamp)]
+    pub(super) timestamp: Option<FileTime>,
+    /// Replace an existing output.
+    #[arg(long)]
+    pub(super) force: bool,
+}
+
+/// What `pack`, and a build that packs, say of the machine and of what is made for it.
+#[derive(Debug, clap::Args)]
+pub(super) struct MachineArgs {
+    /// The machine's name. Without it that of the output.
+    #[arg(long, value_name = "NAME")]
+    pub(super) name: Option<String>,
+    /// Its memory: bytes, or with a unit (2G). Without it 1 GiB.
+    #[arg(long, value_name = "SIZE", value_parser = memory)]
+    pub(super) memory: Option<u32>,
+    /// Its processors. Without it one.
+    #[arg(long, value_name = "N")]
+    pub(super) cpus: Option<u32>,
+    /// Its network adapter. Without it e1000, for VMware e1000e.
+    #[arg(long, value_name = "KIND")]
+    pub(super) nic: Option<NicArg>,
+    /// Its disk controller. Without it SATA. (Hyper-V has its own.)
+    #[arg(long, value_name = "KIND")]
+    pub(super) controller: Option<ControllerArg>,
+    /// Secure Boot, on or off. Without it as the target has it, if the disk boots by UEFI.
+    #[arg(long, value_name = "on|off", value_parser = switch)]
+    pub(super) secure_boot: Option<bool>,
+    /// How the result is compressed. Without it a box is with gzip, which every Vagrant unpacks, and a disk is not. An OVA never is.
+    #[arg(long, value_name = "KIND")]
+    pub(super) compress: Option<PackCompressArg>,
+    /// Make FILE.sha256, too.
+    #[arg(long)]
+    pub(super) checksum: bool,
+    /// List the box in a Vagrant catalog: a new one, or one that exists and is added to.
+    #[arg(long, value_name = "FILE")]
+    pub(super) catalog: Option<PathBuf>,
+    /// The name of the box in the catalog, as 'owner/nano'. Without it the machine's.
+    #[arg(long, value_name = "NAME", requires = "catalog", default_value = "", hide_default_value = true)]
+    pub(super) box_name: String,
+    /// The version of the box in the catalog.
+    #[arg(long, value_name = "VERSION", requires = "catalog", default_value = "1.0.0")]
+    pub(super) box_version: String,
+    /// Where the box will be fetched from. Without it the output's name, for a Vagrant that is run in its folder.
+    #[arg(long, value_name = "URL", requires = "catalog", default_value = "", hide_default_value = true)]
+    pub(super) box_url: String,
+}
+
+/// A [`Package`] as typed.
+#[derive(Debug, Clone, Copy, ValueEnum)]
+pub(super) enum PackageArg {
+    /// A disk, as the target takes it.
+    Disk,
+    /// An Open Virtualization Format archive.
+    Ova,
+    /// A Vagrant box.
+    Box,
+}
+
+impl From<PackageArg> for Package {
+    fn from(package: PackageArg) -> Self {
+        match package {
+            PackageArg::Disk => Self::Plain,
+            PackageArg::Ova => Self::Ova,
+            PackageArg::Box => Self::Box,
+        }
+    }
+}
+
+/// A package's compression as typed.
+#[derive(Debug, Clone, Copy, ValueEnum)]
+pub(super) enum PackCompressArg {
+    /// Not at all.
+    None,
+    /// gzip.
+    #[value(alias = "gz")]
+    Gzip,
+    /// xz: small, slow.
+    Xz,
+    /// zstd: fast.
+    #[value(alias = "zst")]
+    Zstd,
+}
+
+impl From<PackCompressArg> for package::Compression {
+    fn from(compression: PackCompressArg) -> Self {
+        match compression {
+            PackCompressArg::None => Self::None,
+            PackCompressArg::Gzip => Self::Gzip,
+            PackCompressArg::Xz => Self::Xz,
+            PackCompressArg::Zstd => Self::Zstd,
+        }
+    }
+}
+
+/// A [`Nic`] as typed.
+#[derive(Debug, Clone, Copy, ValueEnum)]
+pub(super) enum NicArg {
+    /// Intel 82540EM.
+    E1000,
+    /// Intel 82574L.
+    E1000e,
+    /// VMware's own.
+    Vmxnet3,
+    /// QEMU's own.
+    Virtio,
+}
+
+impl From<NicArg> for Nic {
+    fn from(nic: NicArg) -> Self {
+        match nic {
+            NicArg::E1000 => Self::E1000,
+            NicArg::E1000e => Self::E1000e,
+            NicArg::Vmxnet3 => Self::Vmxnet3,
+            NicArg::Virtio => Self::Virtio,
+        }
+    }
+}
+
+/// A [`Controller`] as typed.
+#[derive(Debug, Clone, Copy, ValueEnum)]
+pub(super) enum ControllerArg {
+    /// AHCI.
+    Sata,
+    /// LSI Logic SAS.
+    LsiLogicSas,
+    /// VMware's own.
+    PvScsi,
+    /// QEMU's own.
+    Virtio,
+}
+
+impl From<ControllerArg> for Controller {
+    fn from(controller: ControllerArg) -> Self {
+        match controller {
+            ControllerArg::Sata => Self::Sata,
+            ControllerArg::LsiLogicSas => Self::LsiLogicSas,
+            ControllerArg::PvScsi => Self::PvScsi,
+            ControllerArg::Virtio => Self::Virtio,
+        }
+    }
 }
 
 /// What is looked into.
@@ -522,6 +778,29 @@ impl From<FirmwareArg> for Firmware {
     }
 }
 
+/// [`Generation`] as typed.
+#[derive(Debug, Clone, Copy, ValueEnum)]
+pub(super) enum BootManagerArg {
+    /// As bcdboot takes it by itself.
+    Auto,
+    /// "Microsoft Windows Production PCA 2011", which all machines know that were not told to refuse it.
+    #[value(name = "2011")]
+    Ca2011,
+    /// "Windows UEFI CA 2023", which machines know that are from 2024 or were updated.
+    #[value(name = "2023")]
+    Ca2023,
+}
+
+impl From<BootManagerArg> for Generation {
+    fn from(generation: BootManagerArg) -> Self {
+        match generation {
+            BootManagerArg::Auto => Self::Auto,
+            BootManagerArg::Ca2011 => Self::Ca2011,
+            BootManagerArg::Ca2023 => Self::Ca2023,
+        }
+    }
+}
+
 /// [`Format`] as typed.
 #[derive(Debug, Clone, Copy, ValueEnum)]
 pub(super) enum FormatArg {
@@ -578,6 +857,16 @@ fn cluster_size(text: &str) -> Result<u32, String> {
     if fits { Ok(bytes as u32) } else { Err(format!("{bytes} bytes; allowed: 512, 1K, 2K, 4K, 8K, 16K, 32K, 64K")) }
 }
 
+fn ems(text: &str) -> Result<Ems, String> {
+    let (port, baud) = text.split_once(',').unwrap_or((text, "115200"));
+    let port = port.trim_start_matches("COM").parse().ok().filter(|port| (1..=4).contains(port));
+    let port = port.ok_or_else(|| format!("'{text}'; allowed: 1 to 4, for COM1 to COM4"))?;
+    const BAUDS: [u32; 5] = [9600, 19_200, 38_400, 57_600, 115_200];
+    let baud = baud.parse().ok().filter(|baud| BAUDS.contains(baud));
+    let baud = baud.ok_or_else(|| format!("'{text}'; allowed baud rates: 9600, 19200, 38400, 57600, 115200"))?;
+    Ok(Ems { port, baud })
+}
+
 fn sector_size(text: &str) -> Result<u32, String> {
     match size(text)? {
         512 => Ok(512),
@@ -588,6 +877,18 @@ fn sector_size(text: &str) -> Result<u32, String> {
 
 fn copy(text: &str) -> Result<CopyIn, String> {
     CopyIn::parse(text).map_err(|error| error.to_string())
+}
+
+/// A name with a [`CHILD_NAME`] in it is looked at when that is known.
+fn computer_name(text: &str) -> Result<String, String> {
+    if text.contains(CHILD_NAME) {
+        return Ok(text.to_owned());
+    }
+    ComputerName::parse(text).map(|_| text.to_owned()).map_err(|error| error.to_string())
+}
+
+fn first_start(command: &str) -> Result<Step, String> {
+    Step::command(command).map_err(|error| error.to_string())
 }
 
 /// What `diff` is not to compare.
@@ -602,7 +903,46 @@ fn ignored(text: &str) -> Result<Aspects, String> {
     })
 }
 
-fn label(text: &str) -> Result<String, String> {
+/// What stands for a child's name in the arguments of `fork`.
+pub(super) const CHILD_NAME: &str = "{name}";
+
+impl EditArgs {
+    /// The same for a child of that name.
+    pub(super) fn for_child(&self, name: &str) -> Result<Self> {
+        let named = |text: &str| text.replace(CHILD_NAME, name);
+        Ok(Self {
+            delete: self.delete.iter().map(|path| named(path)).collect(),
+            copy: self.copy.iter().map(|copy| copy.replaced(CHILD_NAME, name)).collect::<Result<_>>()?,
+            reg: self.reg.iter().map(|path| replaced_in_path(path, CHILD_NAME, name)).collect(),
+            setup: self.setup.for_child(name)?,
+        })
+    }
+}
+
+impl SetupArgs {
+    /// See [`EditArgs::for_child`].
+    fn for_child(&self, name: &str) -> Result<Self> {
+        let named = |text: &str| text.replace(CHILD_NAME, name);
+        let path = |path: &PathBuf| replaced_in_path(path, CHILD_NAME, name);
+        let step = |step: &Step| Step::command(&named(&step.commands.join("\n")));
+        Ok(Self {
+            computer_name: self.computer_name.as_deref().map(named),
+            admin_password_file: self.admin_password_file.as_ref().map(path),
+            unattend: self.unattend.as_ref().map(path),
+            setup_complete: self.setup_complete.iter().map(step).collect::<Result<_>>()?,
+            time_zone: self.time_zone.clone(),
+            ..*self
+        })
+    }
+
+    /// Whether each child has a password of its own.
+    pub(super) fn has_password_of_each(&self) -> bool {
+        let path = self.admin_password_file.as_deref().and_then(Path::to_str);
+        path.is_some_and(|path| path.contains(CHILD_NAME))
+    }
+}
+
+pub(super) fn label(text: &str) -> Result<String, String> {
     let units = text.encode_utf16().count();
     if units > 32 {
         return Err(format!("{units} characters; allowed: 32"));
@@ -611,6 +951,23 @@ fn label(text: &str) -> Result<String, String> {
         return Err("control characters".into());
     }
     Ok(text.to_owned())
+}
+
+fn switch(text: &str) -> Result<bool, String> {
+    match text {
+        "on" => Ok(true),
+        "off" => Ok(false),
+        _ => Err("neither on nor off".into()),
+    }
+}
+
+/// A machine's memory, in MiB.
+fn memory(text: &str) -> Result<u32, String> {
+    let bytes = size(text)?;
+    if !bytes.is_multiple_of(1 << 20) {
+        return Err("not a whole number of MiB (a number without a unit is one of bytes)".into());
+    }
+    u32::try_from(bytes >> 20).map_err(|_| "more memory than any machine has".into())
 }
 
 /// Seconds since 1970, or RFC 3339.

@@ -11,15 +11,20 @@ use crate::base::FileTime;
 use crate::error::{Context, Error, Result};
 use crate::format::wim::Wim;
 use crate::image::layout::{FileSystem, Role};
+use crate::image::package::{Compression, Package, Wishes};
 use crate::image::{
     Firmware, Format, ImagePlan, Input, Layout, Media, Recipe, Source, Summary, Target, build_all, host,
 };
+use crate::windows::boot;
 
 pub(super) fn run(command: &Build, json: bool, env: &mut Env<'_>) -> Result<()> {
     let mut recipes = recipes(&command.output, &command.disk, false, env)?;
-    let edits = super::edit::edits(&command.edits)?;
+    let edits = super::edit::edits(&command.edits, command.disk.seed)?;
     for recipe in &mut recipes {
+        let azure = recipe.edits.setup.azure;
         recipe.edits = edits.clone();
+        recipe.edits.setup.azure = azure;
+        recipe.edits.setup.azure = recipe.target.is_some_and(|target| target.azure);
         recipe.accept_dirty = command.accept_dirty;
     }
     let source = source(command, &recipes, env)?;
@@ -105,11 +110,19 @@ pub(super) fn recipes(output: &Path, disk: &DiskArgs, replace: bool, env: &Env<'
     }
 }
 
-/// An output's name with the extension of its container.
+/// An output's name with the extension of what is made.
 fn named(output: &Path, suffix: &str, disk: &DiskArgs, target: &Target) -> PathBuf {
     let format = disk.format.map_or(target.format, Format::from);
+    let compression = disk.machine.compress.map_or(Compression::None, Compression::from);
     let mut name = output.as_os_str().to_owned();
-    name.push(format!("{suffix}.{}", format.extension()));
+    match disk.pack.map(Package::from) {
+        Some(Package::Ova) => name.push(format!("{suffix}.ova")),
+        Some(Package::Box) => name.push(format!("{suffix}.box")),
+        Some(Package::Plain) | None => name.push(match compression.extension() {
+            Some(end) => format!("{suffix}.{}.{end}", format.extension()),
+            None => format!("{suffix}.{}", format.extension()),
+        }),
+    }
     name.into()
 }
 
@@ -120,16 +133,37 @@ fn recipe(
     replace: bool,
     env: &Env<'_>,
 ) -> Result<Recipe> {
-    host::check_target(&output, disk.force || replace)?;
-    let format = format(&output, disk, target)?;
+    let force = disk.force || replace;
+    host::check_target(&output, force)?;
+    let package = package(&output, disk);
+    let target = match (target, &package) {
+        (None, Some((Package::Ova, _))) => Some(Target::named("virtualbox")?),
+        (None, Some((Package::Box, _))) => {
+            return Err(Error::invalid("a box is for one provider of machines")
+                .hint("say for which with --target: hyperv-gen1, hyperv-gen2, virtualbox or kvm"));
+        }
+        (None, Some((Package::Plain, _))) => {
+            return Err(Error::invalid(
+                "--compress, --checksum and --catalog need a target, whose machine takes the result",
+            )
+            .hint("say for which machine it is with --target"));
+        }
+        (target, _) => target,
+    };
+    let format = match (target, &package) {
+        (Some(target), Some((package, _))) if disk.format.is_none() && package.format(target).is_some() => {
+            package.format(target).unwrap_or(target.format)
+        }
+        _ => format(&output, disk, target)?,
+    };
     let usual = match format {
         Format::Vhdx | Format::VhdxFixed => Firmware::Uefi,
         _ => Firmware::Bios,
     };
     let firmware = disk.firmware.map(Firmware::from).or(target.map(|target| target.firmware)).unwrap_or(usual);
     let timestamp = timestamp(disk.timestamp, env)?;
-    Ok(Recipe {
-        force: disk.force || replace,
+    let mut recipe = Recipe {
+        force,
         format,
         size: disk.size,
         layout: Layout {
@@ -141,22 +175,48 @@ fn recipe(
             sector_size: disk.sector_size,
         },
         target,
+        package,
+        boot: boot::Settings {
+            ems: disk.ems,
+            boot_ems: disk.ems.is_some(),
+            test_signing: disk.test_signing,
+            ..boot::Settings::default()
+        },
+        generation: disk.boot_manager.into(),
         label: disk.label.clone(),
         cluster_size: disk.cluster_size,
         seed: disk.seed,
         timestamp,
         verify: !disk.no_verify,
         ..Recipe::new(output)
-    })
+    };
+    recipe.edits.setup.azure = target.is_some_and(|target| target.azure);
+    Ok(recipe)
+}
+
+/// What is made of the disk, if it is more than a file.
+fn package(output: &Path, disk: &DiskArgs) -> Option<(Package, Wishes)> {
+    let package = disk.pack.map_or_else(|| super::pack::package(output), Package::from);
+    let wishes = super::pack::wishes(&disk.machine);
+    let compressed = wishes.compression.is_some_and(|compression| compression != Compression::None);
+    let wanted = package != Package::Plain || compressed || wishes.checksum || wishes.catalog.is_some();
+    wanted.then_some((package, wishes))
 }
 
 /// The container: as asked for; else, of those that the target takes, its usual one if the output's extension allows it.
 fn format(output: &Path, disk: &DiskArgs, target: Option<&Target>) -> Result<Format> {
+    let compression = disk.machine.compress.and_then(|compression| Compression::from(compression).extension());
+    let plain = match compression {
+        Some(end) if output.extension().is_some_and(|extension| extension.eq_ignore_ascii_case(end)) => {
+            output.with_extension("")
+        }
+        _ => output.to_owned(),
+    };
     let format = match (disk.format, target) {
         (Some(format), _) => format.into(),
-        (None, None) => Format::of_path(output)?,
+        (None, None) => Format::of_path(&plain)?,
         (None, Some(target)) => {
-            let named = Format::of_path(output)?;
+            let named = Format::of_path(&plain)?;
             let has_extension = |format: &&Format| format.extension() == named.extension();
             std::iter::once(&target.format).chain(&target.accepts).find(has_extension).copied().unwrap_or(named)
         }
@@ -264,11 +324,14 @@ fn print(summary: &Summary, built: bool, seconds: f64, env: &mut Env<'_>) -> Res
     if let Some(boot) = boot {
         say("boot", format!("{} boot files and a BCD store; loader {}", boot.files, boot.loader))?;
     }
-    if built {
-        say("output", format!("{}, {} in {:.2} s", file.path, output::bytes(file.file_bytes), seconds))
-    } else {
-        say("output", format!("{}, {}: not made (dry run)", file.path, output::bytes(file.file_bytes)))
+    if !built {
+        return say("output", format!("{}, {}: not made (dry run)", file.path, output::bytes(file.file_bytes)));
     }
+    say("output", format!("{}, {} in {:.2} s", file.path, output::bytes(file.file_bytes), seconds))?;
+    for (index, step) in summary.next_steps.iter().enumerate() {
+        say(if index == 0 { "next" } else { "" }, step.clone())?;
+    }
+    Ok(())
 }
 
 fn words(role: Role, file_system: FileSystem) -> String {

@@ -5,7 +5,7 @@ use std::time::Instant;
 use serde::Serialize;
 
 use super::args::{Edit, EditArgs};
-use super::{Env, build, output, progress};
+use super::{Env, build, output, progress, setup};
 use crate::error::Result;
 use crate::image::edit::{EditPlan, Request, Summary};
 use crate::image::edits::{Edits, RegFile};
@@ -17,29 +17,35 @@ pub(super) fn run(command: &Edit, json: bool, env: &mut Env<'_>) -> Result<()> {
         output: command.output.clone(),
         force: command.force,
         partition: command.partition,
-        edits: edits(&command.edits)?,
+        edits: edits(&command.edits, None)?,
         label: command.label.clone(),
         timestamp: build::timestamp(command.timestamp, env)?,
         accept_dirty: command.accept_dirty,
         verify: !command.no_verify,
     };
     let plan = EditPlan::new(&request)?;
-    let summary = plan.summary().clone();
+    let mut summary = plan.summary().clone();
     // Before anything is written: what is lost is lost for good once the old image is replaced.
     output::warnings(env, &summary.warnings)?;
     output::losses(env, &summary.losses)?;
     if !command.dry_run {
         let (threads, control) = (env.threads, &env.control);
-        progress::with_bar("Writing", env, || plan.run(threads, control))?;
+        summary.file_bytes = progress::with_bar("Writing", env, || plan.run(threads, control))?;
     }
     let report = Report { written: !command.dry_run, seconds: start.elapsed().as_secs_f64(), summary: &summary };
     if json { output::json(env, &report) } else { print(&report, env) }
 }
 
-/// The edits that the arguments ask for, with the `.reg` files read.
-pub(super) fn edits(args: &EditArgs) -> Result<Edits> {
+/// The edits that the arguments ask for, with the `.reg` files and the answer file read and the password asked for. Keys follow from
+/// the seed if one was chosen.
+pub(super) fn edits(args: &EditArgs, seed: Option<u64>) -> Result<Edits> {
     let registry = args.reg.iter().map(|path| RegFile::open(path)).collect::<Result<_>>()?;
-    Ok(Edits { delete: args.delete.clone(), copy: args.copy.clone(), registry })
+    Ok(Edits {
+        delete: args.delete.clone(),
+        copy: args.copy.clone(),
+        registry,
+        setup: setup::setup(&args.setup, seed)?,
+    })
 }
 
 /// What an edit or a dry run tells a script.

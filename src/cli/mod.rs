@@ -12,12 +12,15 @@ mod disk;
 mod edit;
 mod exit;
 mod extract;
+mod fork;
 mod info;
 mod ls;
 mod media;
 mod output;
+mod pack;
 mod progress;
 mod reg;
+mod setup;
 mod sources;
 mod verify;
 
@@ -79,8 +82,10 @@ pub fn run(args: impl IntoIterator<Item = OsString>, env: &mut Env<'_>) -> u8 {
     let outcome = match args.command {
         Command::Build(command) => build::run(&command, json, env),
         Command::Edit(command) => edit::run(&command, json, env),
+        Command::Fork(command) => fork::run(&command, json, env),
         Command::Capture(command) => capture::run(&command, json, env),
         Command::Convert(command) => convert::run(&command, json, env),
+        Command::Pack(command) => pack::run(&command, json, env),
         Command::Info(command) => info::run(&command, json, env),
         Command::Ls(command) => ls::run(&command, json, env),
         Command::Cat(command) => cat::run(&command, env),

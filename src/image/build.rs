@@ -8,18 +8,20 @@ use serde::Serialize;
 use uuid::Uuid;
 
 use super::disk_file::{DiskFile, Identity, OpenDisk};
-use super::edits::Step;
+use super::edits::{Applied, Step};
 use super::host::{self, OutputFile};
 use super::layout::{Division, FileSystem, Firmware, Role, Slot};
+use super::package;
+use super::prepare::{self, Prepared};
 use super::seed::Seed;
 use super::source::refuse_lost;
 use super::{Control, Format, Recipe, Source, verify};
 use crate::base::{Disk, FileTime, Name, Slice};
 use crate::error::{Context, Error, Kind, Result};
-use crate::format::ntfs;
-use crate::format::partitions::{Scheme, mbr};
-use crate::tree::{Node, Tree};
-use crate::windows::{Machine, Windows, boot};
+use crate::format::partitions::{self, Scheme, gpt, mbr};
+use crate::format::{fat, ntfs};
+use crate::tree::Tree;
+use crate::windows::{About, Machine, boot};
 
 const SECTOR: u64 = 512;
 
@@ -31,14 +33,44 @@ pub struct ImagePlan<'r> {
     tables: Vec<(u64, Vec<u8>)>,
     volumes: Vec<Volume>,
     file: DiskFile,
+    /// Whether it holds secrets, and is for nobody but its owner.
+    private: bool,
+    job: Option<package::Job>,
     summary: Summary,
 }
 
 /// A volume that is to be written, and the partition that it fills.
 struct Volume {
     place: Range<u64>,
-    tree: Tree,
-    plan: ntfs::Plan,
+    content: Content,
+}
+
+enum Content {
+    /// Laid out, to be written from the source as it is read.
+    Ntfs { tree: Tree, plan: Box<ntfs::Plan> },
+    /// Made in memory: what firmware starts is small.
+    Fat(Box<fat::Image>),
+}
+
+impl Volume {
+    /// The ranges of the disk that it writes.
+    fn used(&self) -> Vec<Range<u64>> {
+        let mut used = match &self.content {
+            Content::Ntfs { plan, .. } => plan.used(),
+            Content::Fat(image) => image.used(),
+        };
+        for range in &mut used {
+            *range = self.place.start + range.start..self.place.start + range.end;
+        }
+        used
+    }
+
+    fn data_bytes(&self) -> u64 {
+        match &self.content {
+            Content::Ntfs { plan, .. } => plan.summary().data_bytes,
+            Content::Fat(_) => 0,
+        }
+    }
 }
 
 /// What a plan comes to, for people and for scripts.
@@ -57,6 +89,12 @@ pub struct Summary {
     pub boot: Option<boot::Installed>,
     /// What was changed on request, in its order.
     pub steps: Vec<Step>,
+    /// What was made of the disk, if it is more than a file.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub package: Option<package::Report>,
+    /// The commands to run next, for the target's machine.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub next_steps: Vec<String>,
     /// What the disk will not carry although the source has it.
     pub losses: Vec<String>,
     /// What is worth knowing, though it stops nothing.
@@ -142,12 +180,17 @@ impl<'r> ImagePlan<'r> {
         let timestamp = recipe.timestamp.or(info.modified).or(info.created).unwrap_or_else(|| newest(&tree));
         let seed = seed_of(recipe, guid, info.index);
 
-        let Prepared { mut tree, machine, boot } = Prepared::new(tree, recipe, &seed, timestamp).map_err(of_source)?;
+        // Where partitions start, and what they are called, is known before their sizes are.
+        let sketch = recipe.layout.divide(recipe.format, 0, recipe.size, &seed)?;
+        let prepared = Prepared::new(tree, recipe, &sketch, &seed, timestamp).map_err(of_source)?;
+        let Prepared { mut tree, mut system, mut recovery, machine, boot } = prepared;
         warnings.extend(boot.iter().flat_map(|boot| boot.warnings.iter().cloned()));
-        let steps = recipe.edits.apply(&mut tree, timestamp)?;
+        let Applied { steps, warnings: of_edits, private } = recipe.edits.apply(&mut tree, timestamp)?;
+        warnings.extend(of_edits);
 
-        let start = recipe.layout.windows_start(recipe.format);
-        let options = volume_options(recipe, &seed, timestamp, start, &recipe.label, Role::Windows);
+        let about = if recipe.target.is_some() { About::read(&tree) } else { None };
+        let start = sketch.slot(Role::Windows).map_or(0, |slot| slot.range.start);
+        let options = volume_options(recipe, &seed, timestamp, start, Role::Windows);
         let mut division = None;
         let plan = ntfs::Plan::with_len(&tree, &options, |needed| {
             let made = recipe.layout.divide(recipe.format, needed, recipe.size, &seed)?;
@@ -163,19 +206,32 @@ impl<'r> ImagePlan<'r> {
         let mut main = Some((tree, plan));
         let mut volumes = Vec::new();
         for slot in &division.slots {
-            let (tree, plan) = match (slot.role, slot.file_system) {
-                (_, FileSystem::None) => continue,
-                (Role::Windows, _) => main.take().ok_or_else(|| Error::invalid("two partitions for the image"))?,
-                (role, FileSystem::Ntfs) => {
-                    let tree = empty(timestamp);
-                    let options = volume_options(recipe, &seed, timestamp, slot.range.start, "", role);
-                    let plan = ntfs::Plan::new(&tree, slot.range.end - slot.range.start, &options)?;
-                    (tree, plan)
+            let place = slot.range.clone();
+            let len = place.end - place.start;
+            let tree = match slot.role {
+                Role::Windows => {
+                    let (tree, plan) = main.take().ok_or_else(|| Error::invalid("two partitions for the image"))?;
+                    volumes.push(Volume { place, content: Content::Ntfs { tree, plan: Box::new(plan) } });
+                    continue;
                 }
-                (_, FileSystem::Fat32) => return Err(Error::unsupported("FAT32")),
+                Role::System => system.take(),
+                Role::Recovery => recovery.take(),
+                Role::Reserved => continue,
             };
-            volumes.push(Volume { place: slot.range.clone(), tree, plan });
+            let tree = tree.unwrap_or_else(|| prepare::empty(timestamp));
+            let content = match slot.file_system {
+                FileSystem::None => continue,
+                FileSystem::Ntfs => {
+                    let options = volume_options(recipe, &seed, timestamp, place.start, slot.role);
+                    let plan = Box::new(ntfs::Plan::new(&tree, len, &options)?);
+                    Content::Ntfs { tree, plan }
+                }
+                FileSystem::Fat32 => Content::Fat(fat_volume(&tree, recipe, slot, &seed, timestamp)?),
+            };
+            volumes.push(Volume { place, content });
         }
+        let id = seed.guid("package");
+        let job = job(recipe, id, about.map(package::Os::from).unwrap_or_default(), timestamp)?;
         let tables = tables(&division, recipe.layout.sector_size)?;
         let used = used_ranges(&tables, &volumes);
         let identity = Identity::derived(recipe.format, &seed, timestamp, recipe.layout.sector_size)?;
@@ -200,8 +256,10 @@ impl<'r> ImagePlan<'r> {
             volume: volume_summary,
             boot,
             steps,
+            package: None,
+            next_steps: Vec::new(),
         };
-        Ok(Self { recipe, source: name, tables, volumes, file, summary })
+        Ok(Self { recipe, source: name, tables, volumes, file, private, job, summary })
     }
 
     /// What it comes to.
@@ -221,7 +279,7 @@ impl<'r> ImagePlan<'r> {
     }
 
     fn data_bytes(&self) -> u64 {
-        self.volumes.iter().map(|volume| volume.plan.summary().data_bytes).sum()
+        self.volumes.iter().map(Volume::data_bytes).sum()
     }
 }
 
@@ -229,6 +287,9 @@ impl<'r> ImagePlan<'r> {
 /// checked.
 pub fn build_all(plans: Vec<ImagePlan<'_>>, threads: NonZeroUsize, control: &Control) -> Result<Vec<Summary>> {
     control.expect(plans.iter().map(ImagePlan::data_bytes).sum());
+    if plans.iter().any(|plan| plan.private) {
+        control.keep_private();
+    }
     let mut outputs = Vec::new();
     for plan in &plans {
         outputs.push(OutputFile::create(&plan.recipe.output, plan.file.len(), plan.recipe.force, control)?);
@@ -236,9 +297,8 @@ pub fn build_all(plans: Vec<ImagePlan<'_>>, threads: NonZeroUsize, control: &Con
     write_disks(&plans, &outputs, threads, control)?;
 
     let mut finished = Vec::new();
-    let mut summaries = Vec::new();
     for (plan, output) in plans.into_iter().zip(outputs) {
-        let ImagePlan { recipe, volumes, file, mut summary, .. } = plan;
+        let ImagePlan { recipe, volumes, file, job, mut summary, .. } = plan;
         drop(volumes); // the check reads a tree of its own from what was written
         let of_output = |error: Error| error.context(recipe.output.display());
         if recipe.verify {
@@ -249,11 +309,48 @@ pub fn build_all(plans: Vec<ImagePlan<'_>>, threads: NonZeroUsize, control: &Con
             verify::packed(&output).map_err(of_output)?;
         }
         summary.output.file_bytes = Disk::len(&output);
-        finished.push(output);
-        summaries.push(summary);
+        let files = match job {
+            None => Files::Disk(output),
+            Some(job) if recipe.package.is_none() => {
+                let place = package::Place {
+                    file: &summary.output.path,
+                    bytes: summary.output.file_bytes,
+                    catalog: None,
+                    format: recipe.format,
+                    compression: package::Compression::None,
+                };
+                summary.next_steps = package::next_steps(package::Package::Plain, &job.facts, &place);
+                Files::Disk(output)
+            }
+            Some(job) => {
+                let disk = package::Disk { file: &output, format: recipe.format, disk_bytes: summary.disk.bytes };
+                Files::Package(Box::new(job.write(&disk, threads, control)?))
+            }
+        };
+        finished.push((files, summary));
     }
-    finished.into_iter().try_for_each(OutputFile::keep)?;
-    Ok(summaries)
+    finished.into_iter().map(|(files, summary)| files.keep(summary)).collect()
+}
+
+/// What is complete but for its names.
+enum Files<'c> {
+    Disk(OutputFile<'c>),
+    Package(Box<package::Made<'c>>),
+}
+
+impl Files<'_> {
+    fn keep(self, mut summary: Summary) -> Result<Summary> {
+        match self {
+            Self::Disk(file) => file.keep()?,
+            Self::Package(package) => {
+                let report = package.keep()?;
+                summary.output.file_bytes = report.bytes;
+                summary.next_steps.clone_from(&report.next_steps);
+                summary.package = Some(report);
+            }
+        }
+        Ok(summary)
+    }
 }
 
 /// Writes all disks, each into its container.
@@ -271,49 +368,21 @@ fn write_disks(
     for (plan, disk) in plans.iter().zip(&disks) {
         plan.tables.iter().try_for_each(|(at, sectors)| disk.disk().write_at(*at, sectors))?;
         for volume in &plan.volumes {
-            windows.push((volume, Slice::of_disk(disk.disk(), volume.place.clone())?));
+            let window = Slice::of_disk(disk.disk(), volume.place.clone())?;
+            match &volume.content {
+                Content::Ntfs { tree, plan } => windows.push((tree, plan, window)),
+                Content::Fat(image) => image.write(&window)?,
+            }
         }
     }
     let targets: Vec<ntfs::Target<'_>> =
-        windows.iter().map(|(volume, disk)| ntfs::Target { plan: &volume.plan, tree: &volume.tree, disk }).collect();
+        windows.iter().map(|(tree, plan, disk)| ntfs::Target { plan, tree, disk }).collect();
     let written = ntfs::write_all(&targets, threads, &|bytes| control.advance(bytes));
     written.map_err(|error| of_source(plans.first().map_or("", |plan| &plan.source), error))?;
     disks.into_iter().try_for_each(OpenDisk::finish)
 }
 
-/// An image with all that it needs to boot.
-struct Prepared {
-    tree: Tree,
-    machine: Option<Machine>,
-    boot: Option<boot::Installed>,
-}
-
-impl Prepared {
-    fn new(tree: Tree, recipe: &Recipe, seed: &Seed, timestamp: FileTime) -> Result<Self> {
-        let mut windows = Windows::recognise(tree)?;
-        let options = boot::Options::located(seed.guid("BCD loader"), seed.guid("BCD resume"), timestamp);
-        let boot = match recipe.layout.firmware {
-            Firmware::Bios if !recipe.layout.separate_system => Some(boot::install_bios(&mut windows, &options)?),
-            Firmware::None => None,
-            _ => return Err(Error::unsupported("this firmware")),
-        };
-        Ok(Self { machine: Some(windows.machine()), tree: windows.into_tree(), boot })
-    }
-}
-
-/// A tree with nothing in it.
-fn empty(now: FileTime) -> Tree {
-    Tree::new(Node::directory(0, crate::tree::Times::all(now)))
-}
-
-fn volume_options(
-    recipe: &Recipe,
-    seed: &Seed,
-    created: FileTime,
-    start: u64,
-    label: &str,
-    role: Role,
-) -> ntfs::Options {
+fn volume_options(recipe: &Recipe, seed: &Seed, created: FileTime, start: u64, role: Role) -> ntfs::Options {
     let sector = recipe.layout.sector_size;
     // A BIOS has no sectors of another size, and boot records no use elsewhere.
     let boots = u64::from(sector) == SECTOR && matches!(recipe.layout.firmware, Firmware::Bios);
@@ -326,10 +395,30 @@ fn volume_options(
             Role::Recovery => "recovery volume serial",
             Role::Windows | Role::Reserved => "volume serial",
         }),
-        label: Name::from(label),
+        label: Name::from(if role == Role::Windows { recipe.label.as_str() } else { "" }),
         created,
         boot_code: Cow::Borrowed(if boots { ntfs::BOOT_CODE } else { &[] }),
     }
+}
+
+/// A partition that firmware reads.
+fn fat_volume(tree: &Tree, recipe: &Recipe, slot: &Slot, seed: &Seed, created: FileTime) -> Result<Box<fat::Image>> {
+    let sector = u64::from(recipe.layout.sector_size);
+    let beyond = || Error::unsupported("a system partition beyond 2 TiB");
+    let options = fat::Options {
+        sector_size: sector,
+        hidden_sectors: u32::try_from(slot.range.start / sector).map_err(|_| beyond())?,
+        serial: seed.number("system volume serial") as u32,
+        label: None,
+        created,
+        starts_bios: recipe.layout.firmware == Firmware::Both,
+    };
+    let len = slot.range.end - slot.range.start;
+    let image = fat::Image::new(tree, len, &options).map_err(|error| match error.kind() {
+        Kind::NoSpace => error.hint("say a larger --system-size"),
+        _ => error,
+    });
+    image.map(Box::new).context(|| "system partition")
 }
 
 /// The sectors of the partition tables.
@@ -339,7 +428,24 @@ fn tables(division: &Division, sector: u32) -> Result<Vec<(u64, Vec<u8>)>> {
             let record = master_boot_record(signature, &division.slots, division.disk_bytes, u64::from(sector))?;
             Ok(vec![(0, record.to_vec())])
         }
-        Scheme::Gpt { .. } | Scheme::None => Err(Error::unsupported("GPT")),
+        Scheme::Gpt { disk } => {
+            let partitions: Vec<gpt::NewPartition> = division.slots.iter().map(entry).collect();
+            gpt::to_sectors(division.disk_bytes, u64::from(sector), disk, &partitions)
+        }
+        Scheme::None => Ok(Vec::new()),
+    }
+}
+
+fn entry(slot: &Slot) -> gpt::NewPartition {
+    gpt::NewPartition {
+        kind: match slot.kind {
+            partitions::Kind::Gpt(kind) => kind,
+            partitions::Kind::Mbr(_) | partitions::Kind::Bare => partitions::TYPE_BASIC_DATA,
+        },
+        id: slot.id,
+        range: slot.range.clone(),
+        attributes: slot.attributes,
+        name: slot.name.into(),
     }
 }
 
@@ -352,9 +458,9 @@ fn master_boot_record(signature: u32, slots: &[Slot], disk_len: u64, sector: u64
                 .allowed("2 TiB, which is all that an MBR can describe")
         })
     };
-    let mut partitions = [const { None }; 4];
-    for (place, slot) in partitions.iter_mut().zip(slots) {
-        let crate::format::partitions::Kind::Mbr(kind) = slot.kind else { continue };
+    let mut entries = [const { None }; 4];
+    for (place, slot) in entries.iter_mut().zip(slots) {
+        let partitions::Kind::Mbr(kind) = slot.kind else { continue };
         *place = Some(mbr::Partition {
             active: slot.active,
             kind,
@@ -362,15 +468,13 @@ fn master_boot_record(signature: u32, slots: &[Slot], disk_len: u64, sector: u64
             sectors: sectors(slot.range.end - slot.range.start)?,
         });
     }
-    mbr::Mbr { signature, partitions }.to_bytes(disk_len / sector)
+    mbr::Mbr { signature, partitions: entries }.to_bytes(disk_len / sector)
 }
 
 /// All that will be written to the disk, as byte ranges.
 fn used_ranges(tables: &[(u64, Vec<u8>)], volumes: &[Volume]) -> Vec<Range<u64>> {
     let tables = tables.iter().map(|(at, sectors)| *at..at + sectors.len() as u64);
-    let volumes = volumes.iter().flat_map(|Volume { place, plan, .. }| {
-        plan.used().into_iter().map(|range| place.start + range.start..place.start + range.end)
-    });
+    let volumes = volumes.iter().flat_map(Volume::used);
     tables.chain(volumes).collect()
 }
 
@@ -400,6 +504,26 @@ impl DiskSummary {
             partitions: partitions.collect(),
         }
     }
+}
+
+/// The machine that the target is, and the package for it.
+fn job(recipe: &Recipe, id: Uuid, os: package::Os, timestamp: FileTime) -> Result<Option<package::Job>> {
+    let Some(target) = recipe.target else {
+        return match recipe.package {
+            None => Ok(None),
+            Some(_) => {
+                Err(Error::invalid("a package for no machine in particular").hint("say for which with --target"))
+            }
+        };
+    };
+    let plain = (package::Package::Plain, package::Wishes::default());
+    let (package, wishes) = recipe.package.as_ref().unwrap_or(&plain);
+    let firmware = recipe.layout.firmware;
+    let job = wishes.job(*package, target, &recipe.output, recipe.force, firmware, id, os, timestamp);
+    if recipe.package.is_some() {
+        job.check()?;
+    }
+    Ok(Some(job))
 }
 
 /// The ids follow from what the image is: its source and the options that shape it. The file's name and its container are not

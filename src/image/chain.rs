@@ -14,7 +14,7 @@ use crate::format::vhdx::Vhdx;
 use crate::format::vmdk::Vmdk;
 
 /// So many files a chain may have; a disk of more is slow beyond use, and Hyper-V's own chains are far shorter.
-const MAX_LAYERS: usize = 64;
+pub(super) const MAX_LAYERS: usize = 64;
 
 type File = Arc<dyn ReadAt>;
 
@@ -84,7 +84,7 @@ impl Disk {
             Self::Raw(_) | Self::Qcow2(_) => None,
             Self::Vhd(vhd) => Some(vhd.footer().id),
             Self::Vhdx(vhdx) => Some(vhdx.disk_id()),
-            Self::Vdi(vdi) => Some(vdi.id()),
+            Self::Vdi(vdi) => Some(vdi.id()).filter(|id| !id.is_nil()),
             Self::Vmdk(vmdk) => vmdk.descriptor().id,
         }
     }
@@ -283,6 +283,12 @@ pub(super) fn open(path: &Path) -> Result<Opened> {
     }
     let disk = below.ok_or_else(|| Error::invalid("a chain without a file"))?;
     Ok(Opened { path: path.to_owned(), container, disk, layers, sector_size, id })
+}
+
+/// The disk that a differencing one makes of the disk below it, which is the right one.
+pub(super) fn over(file: &Arc<dyn ReadAt>, below: &Arc<dyn ReadAt>) -> Result<Arc<dyn ReadAt>> {
+    let layer = Layer { path: PathBuf::new(), file: Arc::clone(file) };
+    Ok(Disk::open(&layer)?.on(Some(Arc::clone(below))))
 }
 
 #[cfg(test)]

@@ -8,6 +8,7 @@ use crate::error::{Error, Kind, Result};
 #[derive(Debug, Default)]
 pub struct Control {
     interrupted: AtomicBool,
+    private: AtomicBool,
     outputs: AtomicU64,
     done: AtomicU64,
     total: AtomicU64,
@@ -30,6 +31,16 @@ impl Control {
     /// Begins a piece of work of that many bytes.
     pub fn expect(&self, bytes: u64) {
         self.at(0, bytes);
+    }
+
+    /// Says that what is made from now on holds secrets: files are for their owner only, from their first byte on.
+    pub fn keep_private(&self) {
+        self.private.store(true, Ordering::Relaxed);
+    }
+
+    /// Whether what is made is for its owner only.
+    pub fn is_private(&self) -> bool {
+        self.private.load(Ordering::Relaxed)
     }
 
     /// Says that there is a temporary file now that has to be removed when the work is stopped.

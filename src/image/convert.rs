@@ -209,7 +209,7 @@ fn has_gpt(disk: &dyn ReadAt) -> bool {
 }
 
 /// Ids follow from the disk's own and the new container. A raw disk has one in its partition table, which is at its start.
-fn seed_of(opened: &Opened, format: Format) -> Result<Seed> {
+pub(super) fn seed_of(opened: &Opened, format: Format) -> Result<Seed> {
     let mut start = vec![0; opened.disk.len().min(2 * SECTOR) as usize];
     if opened.id.is_none() {
         opened.disk.read_at(0, &mut start).context(|| opened.path.display())?;

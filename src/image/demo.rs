@@ -20,6 +20,9 @@ use crate::tree::{Content, ExtendedAttribute, Link, Node, NodeId, Reparse, Strea
 /// The stand-in for Microsoft's boot manager: `templates/boot/standin.asm`.
 pub const STAND_IN: &[u8] = include_bytes!("../../templates/boot/standin.bin");
 
+/// The one for UEFI: `templates/boot/standin-efi.asm`.
+pub const STAND_IN_EFI: &[u8] = include_bytes!("../../templates/boot/standin-efi.efi");
+
 /// The image of the made WIM that the demo builds, by its edition.
 pub const IMAGE: &str = "ServerDataCenterNano";
 
@@ -171,10 +174,17 @@ impl Builder {
         self.file(&format!(r"{pcat}\memtest.exe"), program("a stand-in for the memory diagnostic"))?;
         self.file(&format!(r"{pcat}\en-US\bootmgr.exe.mui"), filler("bootmgr.exe.mui", 40_000))?;
         self.file(&format!(r"{pcat}\en-US\memtest.exe.mui"), filler("memtest.exe.mui", 30_000))?;
+        let efi = r"Windows\Boot\EFI";
+        self.file(&format!(r"{efi}\bootmgfw.efi"), STAND_IN_EFI.to_vec())?;
+        self.file(&format!(r"{efi}\memtest.efi"), program("a stand-in for the memory diagnostic"))?;
+        self.file(&format!(r"{efi}\en-US\bootmgfw.efi.mui"), filler("bootmgfw.efi.mui", 40_000))?;
+        self.file(&format!(r"{efi}\en-US\memtest.efi.mui"), filler("memtest.efi.mui", 30_000))?;
         self.file(r"Windows\Boot\Fonts\wgl4_boot.ttf", filler("wgl4_boot.ttf", 46_000))?;
         self.file(r"Windows\Boot\Resources\bootres.dll", program("a stand-in for the boot resources"))?;
         self.file(r"Windows\System32\boot\winload.exe", program("a stand-in for the loader"))?;
         self.file(r"Windows\System32\winresume.exe", program("a stand-in for the resume loader"))?;
+        self.file(r"Windows\System32\boot\winload.efi", program("a stand-in for the loader"))?;
+        self.file(r"Windows\System32\winresume.efi", program("a stand-in for the resume loader"))?;
         self.file(r"Windows\System32\ntoskrnl.exe", program("a stand-in for the kernel"))?;
         for driver in DRIVERS {
             self.file(&format!(r"Windows\System32\drivers\{driver}.sys"), program("a stand-in for a driver"))?;

@@ -70,6 +70,12 @@ impl Identity {
     }
 }
 
+/// What a differencing disk says of the disk that it lies on.
+pub(super) enum Parent {
+    Vhd(vhd::Parent),
+    Vhdx { parent: vhdx::Parent, physical_sector: u32 },
+}
+
 /// A container that is laid out for the parts of a disk that will be written.
 pub(super) enum DiskFile {
     Raw(u64),
@@ -106,6 +112,20 @@ impl DiskFile {
             Identity::Qcow2 { compressed: false } => Self::Qcow2(qcow2::Layout::new(disk_len, used)?),
             Identity::Qcow2 { compressed: true } => Self::Qcow2Compressed { disk_len, used: joined(used) },
         })
+    }
+
+    /// Lays out a differencing disk of `disk_len` bytes that has the sectors in `own`; identity and parent are of one kind.
+    pub(super) fn differencing(identity: Identity, disk_len: u64, own: &[Range<u64>], parent: Parent) -> Result<Self> {
+        match (identity, parent) {
+            (Identity::Vhd { params, .. }, Parent::Vhd(parent)) => {
+                Ok(Self::Vhd(vhd::Layout::differencing(disk_len, own, parent)?, params))
+            }
+            (Identity::Vhdx { sector, params, .. }, Parent::Vhdx { parent, physical_sector }) => {
+                let layout = vhdx::Layout::differencing(disk_len, sector, physical_sector, own, parent)?;
+                Ok(Self::Vhdx(layout, params))
+            }
+            _ => Err(Error::invalid("a differencing disk over another kind of container")),
+        }
     }
 
     /// The length of the file; of one that is packed, that of the disk.

@@ -30,7 +30,7 @@ use serde::Serialize;
 use uuid::Uuid;
 
 use super::disk_file::{DiskFile, Identity};
-use super::edits::{Edits, Step};
+use super::edits::{Applied, Edits, Step};
 use super::host::{self, InputFile, OutputFile, Stamp};
 use super::opened::{Container, Opened};
 use super::seed::Seed;
@@ -80,6 +80,7 @@ pub struct EditPlan {
     force: bool,
     in_place: bool,
     verify: bool,
+    private: bool,
     image: PathBuf,
     stamp: Stamp,
     opened: Opened,
@@ -150,7 +151,8 @@ impl EditPlan {
         let (mut tree, mut warnings) = (contents.tree, contents.notes);
 
         let now = request.timestamp.unwrap_or_else(|| build::newest(&tree));
-        let mut steps = request.edits.apply(&mut tree, now)?;
+        let Applied { mut steps, warnings: of_edits, private } = request.edits.apply(&mut tree, now)?;
+        warnings.extend(of_edits);
         let mut options = options_of(&volume);
         if let Some(label) = request.label.as_deref().map(Name::from).filter(|label| *label != options.label) {
             steps.push(Step::Labelled { from: options.label.to_string(), to: label.to_string() });
@@ -191,6 +193,7 @@ impl EditPlan {
             force,
             in_place,
             verify,
+            private,
             image,
             stamp,
             opened,
@@ -208,10 +211,13 @@ impl EditPlan {
         &self.summary
     }
 
-    /// Writes the new image, checks it, and puts it in its place. Any error leaves everything as it was.
-    pub fn run(self, threads: NonZeroUsize, control: &Control) -> Result<()> {
+    /// Writes the new image, checks it, and puts it in its place; returns its length. Any error leaves everything as it was.
+    pub fn run(self, threads: NonZeroUsize, control: &Control) -> Result<u64> {
         let around: u64 = self.kept.iter().map(|range| range.end - range.start).sum();
         control.expect(around.saturating_add(self.summary.volume.data_bytes));
+        if self.private {
+            control.keep_private();
+        }
         let output = OutputFile::create(&self.target, self.file.len(), self.force, control)?;
         let is_packed = self.file.is_packed();
         if self.in_place {
@@ -241,7 +247,9 @@ impl EditPlan {
                 .context(self.image.display()));
         }
         drop(self.opened); // Windows renames over no file that is open
-        output.keep()
+        let len = Disk::len(&output);
+        output.keep()?;
+        Ok(len)
     }
 
     fn copy_around(&self, disk: &dyn Disk, control: &Control) -> Result<()> {
@@ -308,9 +316,10 @@ fn identity(opened: &Opened, request: &Request) -> Result<Identity> {
         }
         Container::Vdi(variant) => {
             let vdi = Vdi::open(file()?)?;
-            let modification = seed_of_change(vdi.modification(), request).guid("VDI data");
+            let seed = seed_of_change(vdi.modification(), request);
+            let id = Some(vdi.id()).filter(|id| !id.is_nil()).unwrap_or_else(|| seed.guid("VDI"));
             let fixed = variant == vdi::Variant::Fixed;
-            Ok(Identity::Vdi { fixed, params: vdi::Params { id: vdi.id(), modification } })
+            Ok(Identity::Vdi { fixed, params: vdi::Params { id, modification: seed.guid("VDI data") } })
         }
         Container::Qcow2 { snapshots: 1.. } if request.output.is_none() => {
             Err(Error::invalid("the file holds snapshots besides the active state, which the new one would not have")
@@ -363,7 +372,7 @@ fn check_extension(request: &Request, identity: &Identity) -> Result<()> {
 }
 
 /// Where the volume itself is: from the partition's start, as long as its boot sector says.
-fn place_of(partition: &Range<u64>, facts: &Facts) -> Result<Range<u64>> {
+pub(super) fn place_of(partition: &Range<u64>, facts: &Facts) -> Result<Range<u64>> {
     let end = partition.start.checked_add(facts.len).filter(|end| *end <= partition.end);
     let end = end.ok_or_else(|| {
         Error::corrupt("length of the volume")
@@ -373,7 +382,7 @@ fn place_of(partition: &Range<u64>, facts: &Facts) -> Result<Range<u64>> {
     Ok(partition.start..end)
 }
 
-fn refuse_dirty(facts: &Facts, accepted: bool) -> Result<()> {
+pub(super) fn refuse_dirty(facts: &Facts, accepted: bool) -> Result<()> {
     if !facts.dirty || accepted {
         return Ok(());
     }

@@ -1,8 +1,8 @@
 //! What a user wants changed about the files of an image: the same for `build` and `edit`.
 //!
 //! Edits are made in one order, whatever the order of the arguments: deletions, then copies, then the registry, each kind in the
-//! order in which it was asked for. So a file can be deleted and put there afresh, and a hive that was copied is the one that a
-//! `.reg` file changes.
+//! order in which it was asked for, and last what makes it a [machine of its own](setup). So a file can be deleted and put there
+//! afresh, and a hive that was copied is the one that a `.reg` file changes.
 //!
 //! # What a copy is like
 //!
@@ -37,6 +37,7 @@ use crate::error::{Context, Error, Kind, Result};
 use crate::format::reg;
 use crate::tree::{BlobId, Content, Link, Node, NodeId, StoreId, Stream, Times, Tree, attributes};
 use crate::windows::regedit;
+use crate::windows::setup::{self, Setup};
 
 /// The deepest folder of the host that is copied.
 const MAX_DEPTH: usize = 256;
@@ -50,6 +51,8 @@ pub struct Edits {
     pub copy: Vec<CopyIn>,
     /// Changes of the registry.
     pub registry: Vec<RegFile>,
+    /// What makes it a machine of its own.
+    pub setup: Setup,
 }
 
 /// A file or folder of the host and where it goes.
@@ -70,6 +73,17 @@ pub struct RegFile {
     path: PathBuf,
     bytes: Vec<u8>,
     sections: Vec<reg::Section>,
+}
+
+/// What came of [`Edits::apply`].
+#[derive(Debug, Clone, Default)]
+pub struct Applied {
+    /// What was done, in its order.
+    pub steps: Vec<Step>,
+    /// What is worth knowing, though it stops nothing.
+    pub warnings: Vec<String>,
+    /// Whether the image holds secrets now: see [`Control::keep_private`](super::Control::keep_private).
+    pub private: bool,
 }
 
 /// What was done to a tree: one for each edit.
@@ -106,6 +120,11 @@ pub enum Step {
         source: String,
         /// The hives that it changed.
         hives: Vec<regedit::Changed>,
+    },
+    /// The machine was set up.
+    SetUp {
+        /// What of it, in words.
+        what: String,
     },
     /// The volume was given another label.
     Labelled {
@@ -154,6 +173,7 @@ impl fmt::Display for Step {
                 }
                 Ok(())
             }
+            Self::SetUp { what } => f.write_str(what),
             Self::Labelled { from, to } => write!(f, "label {from:?} to {to:?}"),
         }
     }
@@ -179,6 +199,20 @@ impl CopyIn {
     }
 }
 
+impl CopyIn {
+    /// The same copy with some text replaced in both paths.
+    pub fn replaced(&self, what: &str, with: &str) -> Result<Self> {
+        let target: Vec<String> = self.target.iter().map(|name| name.replace(what, with)).collect();
+        target.iter().try_for_each(|name| check_name(name))?;
+        Ok(Self { source: replaced_in_path(&self.source, what, with), target, ..*self })
+    }
+}
+
+/// A path with some text replaced in it; one that is not Unicode stays as it is.
+pub fn replaced_in_path(path: &Path, what: &str, with: &str) -> PathBuf {
+    path.to_str().map_or_else(|| path.to_owned(), |text| text.replace(what, with).into())
+}
+
 impl RegFile {
     /// Reads a file of the host.
     pub fn open(path: &Path) -> Result<Self> {
@@ -197,10 +231,11 @@ impl RegFile {
 impl Edits {
     /// Whether nothing is to be done.
     pub fn is_empty(&self) -> bool {
-        self.delete.is_empty() && self.copy.is_empty() && self.registry.is_empty()
+        self.delete.is_empty() && self.copy.is_empty() && self.registry.is_empty() && self.setup.is_empty()
     }
 
-    /// What tells these edits from others, apart from the contents of files, which have not been read: part of a disk's identity.
+    /// What tells these edits from others, apart from the contents of files, which have not been read, and from secrets: part of a
+    /// disk's identity.
     pub fn fingerprint(&self) -> Vec<Vec<u8>> {
         let deletions = self.delete.iter().map(|path| [b"delete ", path.as_bytes()].concat());
         let copies = self.copy.iter().map(|copy| {
@@ -208,11 +243,11 @@ impl Edits {
             format!("copy {name} {} {} {}", copy.contents, copy.into, copy.target.join("\\")).into_bytes()
         });
         let registry = self.registry.iter().map(|file| [b"registry ", file.bytes.as_slice()].concat());
-        deletions.chain(copies).chain(registry).collect()
+        deletions.chain(copies).chain(registry).chain(self.setup.fingerprint()).collect()
     }
 
     /// Makes all edits in the tree; what is made is made at `now`. Nothing of the host's files is read yet but their names and lengths.
-    pub fn apply(&self, tree: &mut Tree, now: FileTime) -> Result<Vec<Step>> {
+    pub fn apply(&self, tree: &mut Tree, now: FileTime) -> Result<Applied> {
         let mut steps = Vec::new();
         for path in &self.delete {
             steps.push(delete(tree, path)?);
@@ -228,7 +263,14 @@ impl Edits {
             let hives = regedit::apply(tree, &file.sections, now).context(|| file.path.display())?;
             steps.push(Step::Registry { source: file.path.display().to_string(), hives });
         }
-        Ok(steps)
+        let setup::Report { done, warnings, holds_secrets } = self.setup.apply(tree, now)?;
+        steps.extend(done.into_iter().map(|what| Step::SetUp { what }));
+        if holds_secrets {
+            let what =
+                "the new file is for its owner only, because it holds secrets until the machine has started once";
+            steps.push(Step::SetUp { what: what.into() });
+        }
+        Ok(Applied { steps, warnings, private: holds_secrets })
     }
 }
 

@@ -172,6 +172,32 @@ fn take_owner(file: &File, of: &std::fs::Metadata) {
 #[cfg(not(unix))]
 fn take_owner(_: &File, _: &std::fs::Metadata) {}
 
+#[cfg(unix)]
+fn for_the_owner(permissions: &mut std::fs::Permissions) {
+    use std::os::unix::fs::PermissionsExt;
+    permissions.set_mode(permissions.mode() & 0o700);
+}
+
+#[cfg(not(unix))]
+fn for_the_owner(_: &mut std::fs::Permissions) {}
+
+/// All of a small file, which may be a pipe too.
+pub fn read_small(path: &Path, limit: u64) -> Result<Vec<u8>> {
+    let file = File::open(path).map_err(|e| Error::io("cannot be opened", e));
+    file.and_then(|file| read_up_to(file, limit)).context(|| path.display())
+}
+
+/// All that a reader has to give, which has to be less than a limit.
+pub fn read_up_to(reader: impl io::Read, limit: u64) -> Result<Vec<u8>> {
+    let mut bytes = Vec::new();
+    let read = io::Read::read_to_end(&mut io::Read::take(reader, limit + 1), &mut bytes);
+    read.map_err(|e| Error::io("cannot be read", e))?;
+    if bytes.len() as u64 > limit {
+        return Err(Error::unsupported("size of the file").found("more").allowed(format_args!("{limit} bytes")));
+    }
+    Ok(bytes)
+}
+
 /// Refuses to replace a file that is marked as read-only: a rename would get round what the mark is for.
 pub fn check_unprotected(target: &Path) -> Result<()> {
     let metadata = std::fs::metadata(target).map_err(|e| Error::io("cannot be looked at", e));
@@ -183,7 +209,7 @@ pub fn check_unprotected(target: &Path) -> Result<()> {
     Ok(())
 }
 
-fn folder_of(target: &Path) -> &Path {
+pub(super) fn folder_of(target: &Path) -> &Path {
     target.parent().filter(|folder| !folder.as_os_str().is_empty()).unwrap_or(Path::new("."))
 }
 
@@ -200,7 +226,8 @@ impl<'c> OutputFile<'c> {
         #[cfg(unix)]
         {
             use std::os::unix::fs::PermissionsExt;
-            builder.permissions(std::fs::Permissions::from_mode(0o666)); // less the umask, as any tool's output
+            let mode = if control.is_private() { 0o600 } else { 0o666 }; // less the umask, as any tool's output
+            builder.permissions(std::fs::Permissions::from_mode(mode));
         }
         let file = builder.tempfile_in(folder_of(target)).map_err(|e| match e.kind() {
             io::ErrorKind::StorageFull => Error::io("the output cannot be made", e),
@@ -232,13 +259,18 @@ impl<'c> OutputFile<'c> {
         Ok(InputFile { file: file.context(|| self.target.display())?, len: self.len, path: self.target.clone() })
     }
 
-    /// Gives the file the permissions that another one has, which it is to replace, and its owner where the host lets us.
+    /// Gives the file the permissions that another one has, which it is to replace, and its owner where the host lets us. One that
+    /// holds secrets gets no more than those of the owner.
     pub fn take_permissions(&self, of: &Path) -> Result<()> {
         let file = self.file.as_file();
         std::fs::metadata(of)
             .and_then(|metadata| {
                 take_owner(file, &metadata);
-                file.set_permissions(metadata.permissions()) // last, since a change of the owner takes some away
+                let mut permissions = metadata.permissions();
+                if self.guard.0.is_private() {
+                    for_the_owner(&mut permissions);
+                }
+                file.set_permissions(permissions) // last, since a change of the owner takes some away
             })
             .map_err(|e| Error::io("the output cannot be given the permissions of the file that it replaces", e))
             .context(|| self.target.display())

@@ -263,13 +263,6 @@ impl Layout {
         wanted
     }
 
-    /// Where the partition of the image begins: it does not depend on the disk's size.
-    pub fn windows_start(&self, format: Format) -> u64 {
-        let wanted = self.wanted(self.is_gpt(format));
-        let before = wanted.iter().take_while(|wanted| wanted.role != Role::Windows);
-        before.filter_map(|wanted| wanted.bytes).fold(START, u64::saturating_add)
-    }
-
     /// Refuses sizes that no disk has.
     pub fn check(&self, size: Option<u64>) -> Result<()> {
         if !matches!(self.sector_size, 512 | 4096) {

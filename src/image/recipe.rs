@@ -6,9 +6,11 @@ use serde::{Deserialize, Serialize};
 
 use super::edits::Edits;
 use super::layout::Layout;
+use super::package::{Package, Wishes};
 use super::target::Target;
 use crate::base::FileTime;
 use crate::error::{Error, Result};
+use crate::windows::boot;
 
 /// The container of a disk.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
@@ -119,6 +121,12 @@ pub struct Recipe {
     pub layout: Layout,
     /// The machine that it is for, if one was named.
     pub target: Option<&'static Target>,
+    /// What is made of the disk, if it is to be more than a file: for the target, which has to be named then.
+    pub package: Option<(Package, Wishes)>,
+    /// What is asked of the boot programs, beside what the target asks.
+    pub boot: boot::Settings,
+    /// Which signer's boot manager is taken where the image has several, for UEFI.
+    pub generation: boot::Generation,
     /// The volume's label.
     pub label: String,
     /// The volume's cluster size in bytes.
@@ -145,6 +153,9 @@ impl Recipe {
             size: None,
             layout: Layout::default(),
             target: None,
+            package: None,
+            boot: boot::Settings::default(),
+            generation: boot::Generation::Auto,
             label: String::new(),
             cluster_size: 4096,
             seed: None,
@@ -152,6 +163,17 @@ impl Recipe {
             verify: true,
             accept_dirty: false,
             edits: Edits::default(),
+        }
+    }
+
+    /// What is asked of the boot programs, by the target or by itself.
+    pub(super) fn boot_settings(&self) -> boot::Settings {
+        match self.target {
+            Some(target) if target.azure => boot::Settings::azure(),
+            Some(target) if target.ems => {
+                boot::Settings { ems: Some(self.boot.ems.unwrap_or_default()), boot_ems: true, ..self.boot.clone() }
+            }
+            _ => self.boot.clone(),
         }
     }
 }

@@ -3,6 +3,8 @@
 use sha2::{Digest, Sha256};
 use uuid::Uuid;
 
+use crate::error::{Error, Kind, Result};
+
 /// The source of every id in an image. The same seed gives the same ids on every machine.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Seed([u8; 32]);
@@ -18,8 +20,16 @@ impl Seed {
         Self(hash.finalize().into())
     }
 
+    /// A seed that nobody can guess, and nobody get again: for keys.
+    pub fn by_chance() -> Result<Self> {
+        let mut bytes = [0; 32];
+        getrandom::fill(&mut bytes)
+            .map_err(|e| Error::new(Kind::Io, format_args!("the system gives no random numbers: {e}")))?;
+        Ok(Self(bytes))
+    }
+
     /// 32 bytes of its own for each purpose.
-    fn derive(&self, purpose: &str) -> [u8; 32] {
+    pub fn derive(&self, purpose: &str) -> [u8; 32] {
         let mut hash = Sha256::new_with_prefix(self.0);
         hash.update(purpose);
         hash.finalize().into()

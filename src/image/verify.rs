@@ -5,6 +5,7 @@ use std::sync::Arc;
 
 use serde::Serialize;
 
+use super::chain;
 use super::host::{InputFile, OutputFile};
 use super::opened::{self, Opened};
 use crate::base::ReadAt;
@@ -40,12 +41,7 @@ pub fn file(path: &Path, partition: Option<u32>) -> Result<Report> {
     let mut report = Report::default();
     let disk = match Opened::open(path) {
         Ok(opened) => {
-            let layers: Vec<_> = opened
-                .layers
-                .iter()
-                .map(|layer| container::Layer { name: layer.path.display().to_string(), file: &layer.file })
-                .collect();
-            container::check(&layers, &mut report.findings);
+            container::check(&layers_of(&opened), &mut report.findings);
             opened.disk
         }
         Err(error) if error.kind() == Kind::Io => return Err(error),
@@ -66,6 +62,34 @@ pub fn file(path: &Path, partition: Option<u32>) -> Result<Report> {
     }
     report.looked = image::check(&disk, partition, &mut report.findings);
     Ok(report)
+}
+
+fn layers_of(opened: &Opened) -> Vec<container::Layer<'_>> {
+    let layers = opened.layers.iter();
+    layers.map(|layer| container::Layer { name: layer.path.display().to_string(), file: &layer.file }).collect()
+}
+
+/// What is wrong with the files of a chain.
+pub(super) fn of_layers(opened: &Opened) -> Findings {
+    let mut findings = Findings::default();
+    container::check(&layers_of(opened), &mut findings);
+    findings
+}
+
+/// Checks a differencing disk that was written, with the chain below it and the disk that they make. What is wrong with the base
+/// already is no fault of the child.
+pub(super) fn forked(output: &OutputFile<'_>, base: &Opened) -> Result<()> {
+    let file: Arc<dyn ReadAt> = Arc::new(output.reader()?);
+    let child = container::Layer { name: "the output".into(), file: &file };
+    let mut after = Findings::default();
+    container::check(&[vec![child], layers_of(base)].concat(), &mut after);
+    image::check(&chain::over(&file, &base.disk)?, None, &mut after);
+    let mut earlier = Findings::default();
+    if after.count(Level::Error) > 0 {
+        earlier = of_layers(base);
+        image::check(&base.disk, None, &mut earlier);
+    }
+    refuse(&after, &earlier)
 }
 
 /// Checks what was written, before it gets its name; an error-level finding is an error.

@@ -83,6 +83,8 @@ rules! {
             "Blocks of a dynamic VHD lie on 4 KiB boundaries" => "slow on disks with 4 KiB sectors; Get-VHD reports an alignment of 0"
         VhdParent "vhd-parent" Error
             "The parent of a differencing disk is found, and is the one it was made for" => "Hyper-V does not attach the chain"
+        VhdLocator "vhd-parent-locator" Error
+            "A differencing VHD has a path of its parent, in a locator that lies in the file beside all else" => "Hyper-V does not find the parent"
         VhdxIdentifier "vhdx-identifier" Error
             "A VHDX begins with its file identifier" => "Hyper-V does not recognise the file"
         VhdxHeader "vhdx-header" Error
@@ -100,7 +102,53 @@ rules! {
         VhdxSize "vhdx-size" Error
             "A VHDX has whole sectors, at most 64 TiB; the file has whole MiB" => "Hyper-V refuses the file"
         VhdxParent "vhdx-parent" Error
-            "The parent of a differencing disk is found, and its data write GUID is the one it was made for" => "Hyper-V does not attach the chain"
+            "The parent of a differencing disk is found, its data write GUID is the one it was made for, and it has the same sectors" => "Hyper-V does not attach the chain"
+        VhdxLocator "vhdx-parent-locator" Error
+            "The locator of a parent has keys that differ, no texts that are empty, and a path" => "Hyper-V refuses the file, or does not find the parent"
+        VdiHeader "vdi-header" Error
+            "The header of a VDI: version, type, flags, block size, size of the disk, bytes per sector, UUIDs that are not zero" => "VirtualBox refuses the file"
+        VdiMap "vdi-block-map" Error
+            "The block map lies between header and data, its entries lead into the file, and there are as many of them as the header has allocated blocks" => "reads of the block fail, or VirtualBox puts a new block onto another"
+        VdiBlockOverlap "vdi-block-overlap" Error
+            "No two blocks share a place in the file" => "what is written to one block changes another"
+        VdiSize "vdi-size" Warning
+            "A VDI has whole sectors, and whole blocks" => "the rest is cut off or filled up by who resizes or converts it"
+        VdiAlignment "vdi-alignment" Note
+            "Blocks of a VDI lie on 4 KiB boundaries" => "slow on disks with 4 KiB sectors"
+        Qcow2Header "qcow2-header" Error
+            "The header of a qcow2: version, cluster size, sizes, places of the tables, features that are known" => "QEMU refuses the file"
+        Qcow2Marks "qcow2-marks" Error
+            "The file is not marked as corrupt, nor as dirty" => "QEMU opens it for reading only, or counts references anew"
+        Qcow2Table "qcow2-table" Error
+            "L1, L2 and refcount tables lead to whole clusters of the file, and their reserved bits are zero" => "QEMU refuses what lies there, and marks the file as corrupt"
+        Qcow2Overlap "qcow2-overlap" Error
+            "Tables share their clusters with nothing else" => "what is written to the disk destroys its tables"
+        Qcow2Refcount "qcow2-refcount" Error
+            "Each cluster is counted at least as often as it is used" => "QEMU gives a cluster that is in use to something else, and what it held is lost"
+        Qcow2Leak "qcow2-leak" Warning
+            "No cluster is counted more often than it is used" => "the space is lost; `qemu-img check -r leaks` frees it"
+        Qcow2Copied "qcow2-copied" Error
+            "Bit 63 of an entry says whether the cluster that it leads to is counted once" => "QEMU changes a cluster that something else needs, or copies one for nothing"
+        VmdkHeader "vmdk-header" Error
+            "The header of a VMDK: version, flags, line ends, compression, reserved bytes, sizes of disk, grains and tables" => "no hypervisor attaches it"
+        VmdkFooter "vmdk-footer" Error
+            "A stream ends with its directory, the footer, which repeats the header, and the end-of-stream marker, each behind its marker" => "importing it fails"
+        VmdkDescriptor "vmdk-descriptor" Error
+            "The descriptor has a content id, no parent, the kind and the length that the header has, and an adapter" => "VMware refuses the disk, or takes it for another"
+        VmdkSize "vmdk-size" Note
+            "A VMDK has whole MiB" => "vSphere refuses the import; other sizes are rounded by converters"
+        VmdkUnclean "vmdk-unclean" Warning
+            "No machine has the disk open, or died with it" => "VMware checks and repairs it before use"
+        VmdkTable "vmdk-grain-table" Error
+            "Grain directory and tables lie in the file, and their entries lead into it" => "reads of the grains fail"
+        VmdkRedundant "vmdk-redundant-table" Warning
+            "The redundant directory and tables lead to the same grains" => "VMware finds the disk in need of repair"
+        VmdkOverlap "vmdk-grain-overlap" Error
+            "No two grains or structures share sectors of the file" => "what is written to one grain changes another"
+        VmdkGrain "vmdk-compressed-grain" Error
+            "A compressed grain has the marker of its place on the disk, and decompresses to its length" => "reads of the grain fail, or give another's contents"
+        VmdkMarkers "vmdk-markers" Error
+            "The markers of a stream lead from its first grain to its end, past every grain once, in the order of the disk" => "importing it fails, or leaves grains out"
     }
     Partitions {
         NoPartitions "partition-table" Error

@@ -4,6 +4,7 @@ mod about;
 pub mod boot;
 pub mod regedit;
 pub mod registry;
+pub mod setup;
 
 pub use about::About;
 

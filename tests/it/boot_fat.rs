@@ -54,7 +54,7 @@ impl<'a> Volume<'a> {
         let bytes = fs::read(self.path()).unwrap();
         let volume = MemoryDisk::new(bytes.len(), 0);
         volume.write_at(0, &bytes).unwrap();
-        fat::make_bootable(&volume).unwrap();
+        fat::boot_code().iter().for_each(|(at, code)| volume.write_at(*at, code).unwrap());
         let mut volume = volume.into_bytes();
         damage(&mut volume);
         let sectors = (volume.len() / 512) as u32;

@@ -10,7 +10,10 @@ use nanovhd::format::qcow2::{Layout, MAX_DISK, Qcow2, Writer, write_compressed};
 use nanovhd::image::Control;
 use nanovhd::image::host::OutputStream;
 
-use crate::support::disks::{check_with_qemu, fill, input, make, mixed, raw, read_all, used};
+use crate::support::disks::{
+    build_and_edit, check_with_qemu, fill, input, make, mixed, raw, read_all, used, write_with_qemu,
+};
+use crate::support::program::{fail, succeed};
 use crate::support::tools::{Tools, text};
 use crate::vhdx::assert_clean;
 
@@ -235,6 +238,54 @@ fn what_is_not_read_is_refused_by_name() {
         assert!(error.to_string().contains(words), "{error}");
         assert!(error.hint_text().unwrap().contains("qemu-img convert"));
     }
+}
+
+#[test]
+fn qemu_writes_into_our_disks() {
+    let Some(tools) = Tools::find(&["qemu-img", "qemu-io"]) else { return };
+    let len = 100 * MIB;
+    for is_packed in [false, true] {
+        let folder = tempfile::tempdir().unwrap();
+        let (mut ours, raw) = (plain(folder.path(), len), raw(folder.path(), len));
+        if is_packed {
+            ours = compressed(folder.path(), &Qcow2::open(input(&ours)).unwrap());
+        }
+        write_with_qemu(&tools, "qcow2", &ours, &raw, len);
+        assert!(read_all(&Qcow2::open(input(&ours)).unwrap()) == std::fs::read(&raw).unwrap());
+        assert_clean(&ours);
+    }
+}
+
+#[test]
+fn a_qcow2_is_built_edited_and_described() {
+    let Some(tools) = Tools::find(&["qemu-img"]) else { return };
+    for (format, is_packed) in [("qcow2", false), ("qcow2-compressed", true)] {
+        let folder = tempfile::tempdir().unwrap();
+        let (before, after) = build_and_edit(&tools, folder.path(), format, "qcow2");
+        for file in [before, after] {
+            assert_eq!(Qcow2::open(input(&file)).unwrap().has_compressed().unwrap(), is_packed, "{format}");
+        }
+    }
+}
+
+#[test]
+fn snapshots_are_not_lost_in_silence() {
+    let Some(tools) = Tools::find(&["qemu-img"]) else { return };
+    let folder = tempfile::tempdir().unwrap();
+    let [disk, new, note] = ["disk.qcow2", "new.qcow2", "note"].map(|name| folder.path().join(name));
+    std::fs::write(&note, "a note").unwrap();
+    succeed(["demo", "--size=96M", "--output", text(&disk)]);
+    tools.run("qemu-img", &["snapshot", "-c", "before", text(&disk)]);
+    let copy = format!("{}=\\", text(&note));
+    let (_, words) = fail(["edit", text(&disk), "--copy", &copy]);
+    assert!(words.contains("snapshots") && words.contains("--output"), "{words}");
+    succeed(["edit", text(&disk), "--copy", &copy, "--output", text(&new)]);
+    assert_clean(&new);
+    let report = succeed(["convert", text(&disk), "--output", text(&new), "--force", "--json"]);
+    assert!(report.contains("snapshots"), "{report}");
+    assert_eq!(Qcow2::open(input(&new)).unwrap().internal_snapshots(), 0);
+    let info = succeed(["info", text(&disk)]);
+    assert!(info.contains("internal snapshots"), "{info}");
 }
 
 /// The disk of a compressed file is the same to a reader of windows.

@@ -6,7 +6,9 @@ use nanovhd::base::ReadAt;
 use nanovhd::format::vdi::{Layout, Params, Variant, Vdi, Writer};
 use uuid::Uuid;
 
-use crate::support::disks::{check_with_qemu, fill, input, make, mixed, raw, read_all, used};
+use crate::support::disks::{
+    build_and_edit, check_with_qemu, fill, input, make, mixed, raw, read_all, used, write_with_qemu,
+};
 use crate::support::tools::{Tools, text};
 use crate::vhdx::assert_clean;
 
@@ -56,6 +58,31 @@ fn seven_zip_reads_our_disks() {
     for layout in [Layout::dynamic(len, &used(len)), Layout::fixed(len)] {
         let ours = vdi(folder.path(), &layout.unwrap());
         assert!(tools.run_for_bytes("7z", &["e", "-so", "-tvdi", text(&ours)]) == disk);
+    }
+}
+
+#[test]
+fn qemu_writes_into_our_disks() {
+    let Some(tools) = Tools::find(&["qemu-img", "qemu-io"]) else { return };
+    let len = 100 * MIB;
+    for layout in [Layout::dynamic(len, &used(len)), Layout::fixed(len)] {
+        let folder = tempfile::tempdir().unwrap();
+        let (ours, raw) = (vdi(folder.path(), &layout.unwrap()), raw(folder.path(), len));
+        write_with_qemu(&tools, "vdi", &ours, &raw, len);
+        assert!(read_all(&Vdi::open(input(&ours)).unwrap()) == std::fs::read(&raw).unwrap());
+        assert_clean(&ours);
+    }
+}
+
+#[test]
+fn a_vdi_is_built_edited_and_described() {
+    let Some(tools) = Tools::find(&["qemu-img"]) else { return };
+    for (format, kind) in [("vdi", "VDI, dynamic"), ("vdi-fixed", "VDI, fixed")] {
+        let folder = tempfile::tempdir().unwrap();
+        let (before, after) = build_and_edit(&tools, folder.path(), format, kind);
+        let [before, after] = [before, after].map(|path| Vdi::open(input(&path)).unwrap());
+        assert_eq!((before.id(), before.variant()), (after.id(), after.variant()), "an edit keeps the identity");
+        assert_ne!(before.modification(), after.modification(), "and says that the contents changed");
     }
 }
 

@@ -9,25 +9,27 @@ use std::process::Command;
 
 use nanovhd::error::{Context, Error, Kind, Result};
 
-/// A boot program: `<name>.asm` becomes `<name>.bin`.
+/// A boot program: `<name>.asm` becomes `<name>.<extension>`.
 struct Program {
     name: &'static str,
+    extension: &'static str,
     /// What the assembler cannot do: checks of the result, and fields that depend on all of it.
     finish: fn(&mut [u8]) -> Result<()>,
 }
 
-const PROGRAMS: [Program; 4] = [
-    Program { name: "fat32", finish: |code| expect_len(code, 1536..=1536) },
-    Program { name: "mbr", finish: |code| expect_len(code, 1..=440) },
-    Program { name: "ntfs", finish: |code| expect_len(code, 8192..=8192) },
-    Program { name: "standin", finish: seal },
+const PROGRAMS: [Program; 5] = [
+    Program { name: "fat32", extension: "bin", finish: |code| expect_len(code, 1536..=1536) },
+    Program { name: "mbr", extension: "bin", finish: |code| expect_len(code, 1..=440) },
+    Program { name: "ntfs", extension: "bin", finish: |code| expect_len(code, 8192..=8192) },
+    Program { name: "standin", extension: "bin", finish: seal },
+    Program { name: "standin-efi", extension: "efi", finish: |code| check_efi(code) },
 ];
 
 /// Assembles all boot programs, and writes them or, with `check`, compares them with what is checked in.
 pub(crate) fn run(check: bool) -> Result<()> {
     let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("../templates/boot");
     for program in &PROGRAMS {
-        let path = folder.join(program.name).with_extension("bin");
+        let path = folder.join(program.name).with_extension(program.extension);
         let code = assemble(&folder, program).context(|| format!("{}.asm", program.name))?;
         let context = || path.display().to_string();
         if check {
@@ -94,6 +96,31 @@ fn seal(code: &mut [u8]) -> Result<()> {
     Ok(())
 }
 
+/// The stand-in for UEFI has to be what firmware takes: an application for AMD64, as long as its headers say.
+fn check_efi(code: &[u8]) -> Result<()> {
+    const PE: usize = 0x40;
+    const OPTIONAL: usize = PE + 24;
+    const SECTIONS: usize = OPTIONAL + 240;
+    let number = |at: usize, len: usize| {
+        let bytes = code.get(at..at + len)?;
+        Some(bytes.iter().rev().fold(0, |number, byte| number << 8 | u32::from(*byte)))
+    };
+    let bad = |what: &str, at: usize| Error::corrupt(format_args!("stand-in for UEFI: {what}")).at(at as u64);
+    if code.get(PE..PE + 4) != Some(b"PE\0\0") || number(PE + 4, 2) != Some(0x8664) {
+        return Err(bad("headers of a program for AMD64", PE));
+    }
+    if number(OPTIONAL, 2) != Some(0x20B) || number(OPTIONAL + 68, 2) != Some(10) {
+        return Err(bad("headers of an EFI application", OPTIONAL));
+    }
+    // The second section is the last that has bytes in the file.
+    let at = SECTIONS + 40 + 16;
+    let end = number(at, 4).zip(number(at + 4, 4)).and_then(|(len, start)| len.checked_add(start));
+    if end.map(|end| end as usize) != Some(code.len()) {
+        return Err(bad("sections that end with the file", at));
+    }
+    Ok(())
+}
+
 /// CRC-32 as in zip files: reflected polynomial 0xEDB88320, inverted before and after.
 fn crc32(bytes: &[u8]) -> u32 {
     !bytes.iter().fold(u32::MAX, |crc, byte| {
@@ -119,6 +146,20 @@ mod tests {
         assert_eq!(code[12..16], crc32(&unsealed).to_le_bytes());
         assert!(seal(&mut code).is_err(), "sealed twice");
         assert!(seal(&mut code[..10]).is_err());
+    }
+
+    #[test]
+    fn takes_only_an_efi_application() {
+        let path = Path::new(env!("CARGO_MANIFEST_DIR")).join("../templates/boot/standin-efi.efi");
+        let good = fs::read(path).unwrap();
+        assert!(check_efi(&good).is_ok());
+        assert!(check_efi(&good[..good.len() - 1]).is_err());
+        assert!(check_efi(&good[..0x90]).is_err());
+        for at in [0x40, 0x44, 0x58, 0x58 + 68] {
+            let mut bad = good.clone();
+            bad[at] ^= 1;
+            assert!(check_efi(&bad).is_err(), "{at:#x}");
+        }
     }
 
     #[test]

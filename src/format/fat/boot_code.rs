@@ -4,9 +4,6 @@
 
 use std::ops::Range;
 
-use crate::base::Disk;
-use crate::error::Result;
-
 const SECTOR: usize = 512;
 
 /// Sectors 0, 2 and 3, with everything but the BIOS parameter block.
@@ -15,14 +12,13 @@ static CODE: &[u8; 3 * SECTOR] = include_bytes!("../../../templates/boot/fat32.b
 /// Where the BIOS parameter block lies in the first sector, OEM name included.
 const BPB: Range<usize> = 0x03..0x5A;
 
-/// Makes a FAT32 volume with sectors of 512 bytes start BOOTMGR from its root directory, when an MBR starts the volume.
+/// What makes a FAT32 volume with sectors of 512 bytes start BOOTMGR from its root directory, when an MBR starts the volume: bytes, and
+/// where they go.
 ///
-/// It goes into the first sector, around the parameter block, and into the reserved sectors 2 and 3. The hidden sectors have to be
-/// right: both the code and BOOTMGR find the volume by them.
-pub fn make_bootable(volume: &dyn Disk) -> Result<()> {
-    volume.write_at(0, &CODE[..BPB.start])?;
-    volume.write_at(BPB.end as u64, &CODE[BPB.end..SECTOR])?;
-    volume.write_at(2 * SECTOR as u64, &CODE[SECTOR..])
+/// That is the first sector, around the parameter block, and the reserved sectors 2 and 3. The hidden sectors have to be right: both
+/// the code and BOOTMGR find the volume by them.
+pub fn boot_code() -> [(u64, &'static [u8]); 3] {
+    [(0, &CODE[..BPB.start]), (BPB.end as u64, &CODE[BPB.end..SECTOR]), (2 * SECTOR as u64, &CODE[SECTOR..])]
 }
 
 #[cfg(test)]

@@ -5,6 +5,7 @@ use std::sync::Arc;
 use zerocopy::little_endian::{U16, U32};
 use zerocopy::{FromBytes, IntoBytes};
 
+use super::boot_code::boot_code;
 use super::ondisk::{self, ENTRY_LEN, Entry, Geometry, Width};
 use super::read::{Chains, LongName, short_name};
 use super::write::Options;
@@ -31,6 +32,14 @@ pub(super) fn finish(disk: &mut Sparse, tree: &Tree, geometry: &Geometry, option
         disk.put(at, entry.as_bytes())?;
     }
     disk.put(HIDDEN_SECTORS_AT, U32::new(options.hidden_sectors).as_bytes())?;
+    if options.starts_bios {
+        if geometry.width != Width::ThirtyTwo || options.sector_size != 512 {
+            return Err(Error::unsupported("a FAT volume from which a BIOS starts")
+                .found(format_args!("{} with sectors of {} bytes", geometry.width.name(), options.sector_size))
+                .allowed("FAT32 with sectors of 512 bytes"));
+        }
+        boot_code().into_iter().try_for_each(|(at, code)| disk.put(at, code))?;
+    }
     if geometry.width == Width::ThirtyTwo {
         let mut first = vec![0; (BACKUP_SECTORS * options.sector_size) as usize];
         disk.read_at(0, &mut first)?;

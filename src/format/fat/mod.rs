@@ -36,7 +36,7 @@ mod tests;
 #[cfg(test)]
 mod write_tests;
 
-pub use boot_code::make_bootable;
+pub use boot_code::boot_code;
 pub use ondisk::is_fat;
 pub use read::{Contents, Volume};
 pub use write::{Image, MAX_BYTES, MAX_FILES, MAX_LEN, Options, Summary};

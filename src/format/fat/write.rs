@@ -42,6 +42,8 @@ pub struct Options {
     pub label: Option<String>,
     /// The moment at which it is made: the label has it, and what has no time of its own.
     pub created: FileTime,
+    /// Whether it gets the boot code with which a BIOS starts BOOTMGR: FAT32 with sectors of 512 bytes only.
+    pub starts_bios: bool,
 }
 
 /// What a volume holds.
@@ -148,7 +150,7 @@ impl Image {
 const RESERVED: u64 = 8;
 
 impl Width {
-    fn name(self) -> &'static str {
+    pub(super) fn name(self) -> &'static str {
         match self {
             Self::Twelve => "FAT12",
             Self::Sixteen => "FAT16",

@@ -3,14 +3,14 @@
 use std::sync::Arc;
 
 use super::*;
-use crate::base::{FileTime, MemoryDisk, ReadAt};
+use crate::base::{FileTime, MemoryDisk};
 use crate::error::{Kind, Result};
 use crate::tree::{Content, Link, Node, NodeId, Times, Tree, attributes};
 
 const NOW: FileTime = FileTime(131_193_288_015_000_000); // 2016-09-26 12:00:01.5
 
 fn options(sector_size: u64) -> Options {
-    Options { sector_size, hidden_sectors: 2048, serial: 0x1234_ABCD, label: None, created: NOW }
+    Options { sector_size, hidden_sectors: 2048, serial: 0x1234_ABCD, label: None, created: NOW, starts_bios: false }
 }
 
 fn add(tree: &mut Tree, directory: NodeId, name: &str, node: Node) -> NodeId {

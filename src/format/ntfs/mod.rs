@@ -53,6 +53,7 @@ mod geometry;
 pub mod ondisk;
 mod plan;
 pub mod read;
+mod revise;
 mod runs;
 mod write;
 
@@ -60,6 +61,7 @@ use std::borrow::Cow;
 
 pub use boot_code::{BOOT_CODE, BPB};
 pub use plan::{Plan, Summary};
+pub use revise::{Base, Revision, Summary as RevisionSummary};
 pub use write::{Target, write_all};
 
 use crate::base::{FileTime, Name};

@@ -113,7 +113,7 @@ impl<R: ReadAt> Qcow2<R> {
     /// The mappings of as many clusters as are read at once, from that at `at` on and at most to `end`.
     fn mappings(&self, at: u64, end: u64) -> Result<Mappings> {
         let reach = self.shape.reach();
-        let first = at % reach >> self.shape.cluster_bits;
+        let first = (at % reach) >> self.shape.cluster_bits;
         let to_end = end.div_ceil(self.shape.cluster()) - (at >> self.shape.cluster_bits);
         let count = to_end.min(self.shape.entries() - first);
         let Some(table) = self.table_of(at)? else {

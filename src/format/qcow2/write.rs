@@ -35,7 +35,7 @@ impl<D: Disk> Writer<D> {
         let mut l1 = vec![0; l1_entries(self.layout.disk_len()) as usize];
         for (table, place) in self.layout.tables().zip(places.l2.clone()) {
             self.file.write_at(place * CLUSTER, &big_endian(&self.layout.table(table)))?;
-            l1[table as usize] = place * CLUSTER | COPIED;
+            l1[table as usize] = (place * CLUSTER) | COPIED;
         }
         self.file.write_at(places.l1.start * CLUSTER, &big_endian(&l1))?;
         self.write_counts()?;

@@ -4,7 +4,7 @@
 //! |--------------|------|-------|---|
 //! | fixed        | yes  | yes   | the disk's bytes, then a footer; the only kind that Azure takes |
 //! | dynamic      | yes  | yes   | blocks of 2 MiB, those that hold nothing are left out |
-//! | differencing | yes  | no    | sectors over those of another file, the parent |
+//! | differencing | yes  | yes   | sectors over those of another file, the parent |
 //!
 //! ```text
 //! fixed     | disk ....................................................... | footer |
@@ -40,7 +40,9 @@
 //!   are the parent's.
 //! * Virtual PC stores the unique id with its fields big-endian, as the specification says, Hyper-V little-endian.
 //! * The paths of a parent are UTF-16, little-endian in locators and big-endian in the header, with backslashes. A parent is known by
-//!   its footer's unique id; its time stamp changes when a file is copied, and is not compared.
+//!   its footer's unique id; its time stamp is the modification time of its file, which may change when that is copied, and is not
+//!   compared.
+//! * The room of a parent's path is counted in sectors by the specification, in bytes by Windows. We do as Windows does.
 //! * Footers written before Virtual PC 2004 are 511 bytes long, without the last zero.
 //!
 //! Sources: Microsoft's "Virtual Hard Disk Image Format Specification" 1.0, and files made by Virtual PC 2007, Hyper-V

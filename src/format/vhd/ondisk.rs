@@ -35,6 +35,11 @@ pub(crate) const TYPE_FIXED: u32 = 2;
 pub(crate) const TYPE_DYNAMIC: u32 = 3;
 pub(crate) const TYPE_DIFFERENCING: u32 = 4;
 
+/// How many paths of a parent a header has room for.
+pub(crate) const LOCATORS: usize = 8;
+/// How long the parent's name may be, in UTF-16 units.
+pub(crate) const NAME_UNITS: usize = 256;
+
 /// A path from the child's folder, in UTF-16.
 pub(crate) const PLATFORM_RELATIVE: [u8; 4] = *b"W2ru";
 /// An absolute path, in UTF-16.
@@ -80,8 +85,8 @@ pub(crate) struct Header {
     pub(crate) parent_id: [u8; 16],
     pub(crate) parent_timestamp: U32,
     pub(crate) reserved: U32,
-    pub(crate) parent_name: [u8; 512],
-    pub(crate) parent_locators: [Locator; 8],
+    pub(crate) parent_name: [u8; 2 * NAME_UNITS],
+    pub(crate) parent_locators: [Locator; LOCATORS],
     pub(crate) reserved_end: [u8; 256],
 }
 

@@ -4,12 +4,13 @@ use uuid::Uuid;
 
 use super::ondisk;
 use crate::base::{Name, ReadAt};
+use crate::error::{Error, Result};
 
 /// No path of Windows is longer, in bytes of UTF-16.
-const MAX_PATH: u32 = 0x1_0000;
+pub(super) const MAX_PATH: u32 = 0x1_0000;
 
 /// The disk below a differencing one, as that one knows it.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
 pub struct Parent {
     /// The unique id in the parent's footer, taken as [`Footer::id`](super::Footer::id) is.
     pub id: Uuid,
@@ -24,6 +25,41 @@ pub struct Parent {
 }
 
 impl Parent {
+    /// Its paths, each with the code of its kind, in the order in which Windows tries them.
+    pub(super) fn paths(&self) -> impl Iterator<Item = ([u8; 4], &Name)> {
+        let relative = self.relative.iter().map(|path| (ondisk::PLATFORM_RELATIVE, path));
+        relative.chain(self.absolute.iter().map(|path| (ondisk::PLATFORM_ABSOLUTE, path)))
+    }
+
+    /// Refuses one that there is no room for, or that nobody would find.
+    pub(super) fn check(&self) -> Result<()> {
+        let paths = self.relative.len() + self.absolute.len();
+        if !(1..=ondisk::LOCATORS).contains(&paths) {
+            return Err(Error::invalid("paths of a VHD's parent").found(paths).allowed("1 to 8"));
+        }
+        let longest = MAX_PATH as usize / 2;
+        if let Some((_, path)) = self.paths().find(|(_, path)| !(1..=longest).contains(&path.len())) {
+            return Err(Error::invalid("path of a VHD's parent")
+                .found(format_args!("{} UTF-16 units", path.len()))
+                .allowed(format_args!("1 to {longest}")));
+        }
+        if self.name.len() > ondisk::NAME_UNITS {
+            return Err(Error::invalid("name of a VHD's parent")
+                .found(format_args!("{} UTF-16 units", self.name.len()))
+                .allowed(ondisk::NAME_UNITS));
+        }
+        Ok(())
+    }
+
+    /// The name as the header has it: big-endian, unlike the paths.
+    pub(super) fn stored_name(&self) -> [u8; 2 * ondisk::NAME_UNITS] {
+        let mut stored = [0; 2 * ondisk::NAME_UNITS];
+        for (pair, unit) in stored.as_chunks_mut::<2>().0.iter_mut().zip(self.name.units()) {
+            *pair = unit.to_be_bytes();
+        }
+        stored
+    }
+
     /// Reads the locators that a header names. One that cannot be read is left out: the others may do.
     pub(super) fn read(file: &impl ReadAt, header: &ondisk::Header) -> Self {
         let mut parent = Self {

@@ -2,8 +2,10 @@
 
 use std::ops::Range;
 
-use super::ondisk::{FOOTER_LEN, HEADER_LEN, NO_BLOCK, SECTOR};
+use super::ondisk::{self, FOOTER_LEN, HEADER_LEN, NO_BLOCK, SECTOR};
+use super::parent::{MAX_PATH, Parent};
 use crate::base::blocks;
+use crate::base::layers::Own;
 use crate::error::{Error, Result};
 
 /// The length of a dynamic disk's block, as every known writer but Microsoft's converter (512 KiB) has it.
@@ -22,8 +24,11 @@ pub(super) const TABLE_AT: u64 = HEADER_AT + HEADER_LEN;
 pub(super) const BITMAP_LEN: u64 = BLOCK / SECTOR / 8;
 
 const _: () = assert!(BITMAP_LEN == SECTOR);
-// The last sector number of the largest disk, all blocks there, has to fit into the BAT.
-const _: () = assert!((MAX_DISK + MAX_DISK / BLOCK * (ALIGN + 4)) / SECTOR + 64 < NO_BLOCK as u64);
+// The last sector number of the largest disk, all blocks and all paths of a parent there, has to fit into the BAT.
+const _: () = assert!(
+    (MAX_DISK + MAX_DISK / BLOCK * (ALIGN + 4) + ondisk::LOCATORS as u64 * MAX_PATH as u64) / SECTOR + 64
+        < NO_BLOCK as u64
+);
 
 /// Cylinders, heads and sectors per track, for the BIOS interfaces of another age.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
@@ -72,6 +77,26 @@ pub struct Layout {
     file_len: u64,
     /// The BAT, host order; `None` for a fixed disk.
     table: Option<Vec<u32>>,
+    child: Option<Child>,
+}
+
+/// What a differencing disk has beside a dynamic one.
+#[derive(Debug, Clone)]
+pub(super) struct Child {
+    pub(super) parent: Parent,
+    pub(super) own: Own,
+    pub(super) locators: Vec<Locator>,
+}
+
+/// A path of the parent, and its place in the file.
+#[derive(Debug, Clone)]
+pub(super) struct Locator {
+    pub(super) platform: [u8; 4],
+    pub(super) at: u64,
+    /// In whole sectors.
+    pub(super) space: u64,
+    /// UTF-16, little-endian.
+    pub(super) path: Vec<u8>,
 }
 
 impl Layout {
@@ -80,7 +105,7 @@ impl Layout {
     /// Fails with [`Kind::Invalid`](crate::error::Kind::Invalid) unless the length is 1 sector to [`MAX_DISK`] in whole sectors.
     pub fn fixed(disk_len: u64) -> Result<Self> {
         check_len(disk_len)?;
-        Ok(Self { disk_len, file_len: disk_len + FOOTER_LEN, table: None })
+        Ok(Self { disk_len, file_len: disk_len + FOOTER_LEN, table: None, child: None })
     }
 
     /// The layout of a dynamic disk of `disk_len` bytes that has those blocks which the ranges of bytes in `used` touch, in the
@@ -90,8 +115,35 @@ impl Layout {
     /// ends past the disk, or on a length that [`fixed`](Self::fixed) refuses.
     pub fn dynamic(disk_len: u64, used: &[Range<u64>]) -> Result<Self> {
         check_len(disk_len)?;
+        Self::growing(disk_len, used, behind_table(disk_len), None)
+    }
+
+    /// The layout of a differencing disk of `disk_len` bytes, as long as its parent's, whose own sectors are those that the ranges of
+    /// bytes in `used` touch; all others are the parent's.
+    ///
+    /// Fails as [`dynamic`](Self::dynamic) does, and with [`Kind::Invalid`](crate::error::Kind::Invalid) for a parent whose name or
+    /// paths have no room: a name of 256 UTF-16 units, and 1 to 8 paths of 32,768.
+    pub fn differencing(disk_len: u64, used: &[Range<u64>], parent: Parent) -> Result<Self> {
+        check_len(disk_len)?;
+        parent.check()?;
+        let own = Own::new(disk_len, SECTOR, used)?;
+        let mut at = behind_table(disk_len);
+        let locators: Vec<Locator> = parent
+            .paths()
+            .map(|(platform, path)| {
+                let path = path.to_le_bytes();
+                let space = (path.len() as u64).next_multiple_of(SECTOR);
+                let locator = Locator { platform, at, space, path };
+                at += space;
+                locator
+            })
+            .collect();
+        Self::growing(disk_len, used, at, Some(Child { parent, own, locators }))
+    }
+
+    /// A disk whose blocks begin at `at` or behind.
+    fn growing(disk_len: u64, used: &[Range<u64>], mut at: u64, child: Option<Child>) -> Result<Self> {
         let mut table = vec![NO_BLOCK; disk_len.div_ceil(BLOCK) as usize];
-        let mut at = TABLE_AT + padded_table_len(table.len());
         for (entry, used) in table.iter_mut().zip(blocks::touched(disk_len, BLOCK, used)?) {
             if used {
                 at = before_boundary(at);
@@ -99,7 +151,7 @@ impl Layout {
                 at += BITMAP_LEN + BLOCK;
             }
         }
-        Ok(Self { disk_len, file_len: before_boundary(at) + FOOTER_LEN, table: Some(table) })
+        Ok(Self { disk_len, file_len: before_boundary(at) + FOOTER_LEN, table: Some(table), child })
     }
 
     /// The length of the disk.
@@ -115,6 +167,10 @@ impl Layout {
     /// How many blocks of [`BLOCK`] bytes the file has; 0 for a fixed disk, which has none.
     pub fn blocks(&self) -> usize {
         self.table.iter().flatten().filter(|entry| **entry != NO_BLOCK).count()
+    }
+
+    pub(super) fn child(&self) -> Option<&Child> {
+        self.child.as_ref()
     }
 
     pub(super) fn table(&self) -> Option<&[u32]> {
@@ -139,10 +195,19 @@ impl Layout {
             Some(&sector) => {
                 let within = at % BLOCK;
                 let start = u64::from(sector) * SECTOR + BITMAP_LEN + within;
-                Ok((start, len.min((BLOCK - within) as usize)))
+                let len = len.min((BLOCK - within) as usize);
+                if self.child.as_ref().is_some_and(|child| !child.own.holds(&(at..at + len as u64))) {
+                    return Err(Error::invalid("write into a part of the VHD that was planned as its parent's").at(at));
+                }
+                Ok((start, len))
             }
         }
     }
+}
+
+/// Where a dynamic disk's first block may be.
+fn behind_table(disk_len: u64) -> u64 {
+    TABLE_AT + padded_table_len(disk_len.div_ceil(BLOCK) as usize)
 }
 
 /// The length of a BAT in the file: whole sectors with at least one entry to spare, as in Hyper-V's files.

@@ -335,3 +335,64 @@ fn truncations_and_flips_never_panic() {
         }
     }
 }
+
+fn parent() -> Parent {
+    Parent {
+        id: Uuid::from_u128(7),
+        timestamp: 12345,
+        name: "Bäse.vhd".into(),
+        relative: vec![r".\Bäse.vhd".into()],
+        absolute: vec![r"C:\disks\Bäse.vhd".into()],
+    }
+}
+
+#[test]
+fn a_child_has_the_sectors_that_were_planned() {
+    // Sectors at both ends of a block, one that lies in two blocks, and the disk's last one.
+    let used = [0..512, 4 * MIB - 512..4 * MIB + 512, 3 * MIB + 700..3 * MIB + 701, 7 * MIB - 512..7 * MIB];
+    let layout = Layout::differencing(7 * MIB, &used, parent()).unwrap();
+    let writes = [(0, 512, 1), (4 * MIB - 512, 1024, 2), (3 * MIB + 512, 512, 3), (7 * MIB - 512, 512, 4)];
+    let bytes = build(&layout, 0, &writes);
+    let vhd = Vhd::open(&bytes).unwrap();
+    assert_eq!(vhd.variant(), Variant::Differencing { block_size: BLOCK as u32 });
+    assert_eq!(vhd.parent(), Some(&parent()));
+    let mut expected = vec![9u8; 7 << 20];
+    for (at, len, byte) in writes {
+        expected[at as usize..][..len].fill(byte);
+    }
+    let vhd = vhd.on(std::sync::Arc::new(vec![9u8; 7 << 20]));
+    assert!(reads(&vhd, 0..7 * MIB) == expected);
+}
+
+#[test]
+fn a_childs_sector_that_is_never_written_hides_the_parents() {
+    let layout = Layout::differencing(7 * MIB, std::slice::from_ref(&(512..1024)), parent()).unwrap();
+    let bytes = build(&layout, 0, &[]);
+    let vhd = Vhd::open(&bytes).unwrap().on(std::sync::Arc::new(vec![9u8; 7 << 20]));
+    assert_eq!(reads(&vhd, 511..513), [9, 0]);
+    assert_eq!(reads(&vhd, 1023..1025), [0, 9]);
+}
+
+#[test]
+fn a_child_writes_nothing_that_is_its_parents() {
+    let layout = Layout::differencing(7 * MIB, std::slice::from_ref(&(512..1024)), parent()).unwrap();
+    let writer = Writer::new(layout.clone(), params(), MemoryDisk::new(layout.file_len() as usize, 0)).unwrap();
+    writer.write_at(600, &[1; 10]).unwrap();
+    for (at, len) in [(511, 2), (1023, 2), (1024, 1), (2 * MIB, 1)] {
+        assert_eq!(writer.write_at(at, &vec![1; len]).unwrap_err().kind(), Kind::Invalid, "{at}");
+    }
+}
+
+#[test]
+fn parents_that_have_no_room_are_refused() {
+    let refused = |parent| Layout::differencing(MIB, &[], parent).unwrap_err().kind() == Kind::Invalid;
+    assert!(refused(Parent { relative: vec![], absolute: vec![], ..parent() }));
+    assert!(refused(Parent { relative: vec!["a".into(); 8], ..parent() }));
+    assert!(refused(Parent { relative: vec!["".into()], ..parent() }));
+    assert!(refused(Parent { name: "x".repeat(257).as_str().into(), ..parent() }));
+    assert!(refused(Parent { relative: vec!["x".repeat(32769).as_str().into()], ..parent() }));
+    assert_eq!(Layout::differencing(MIB, &[0..1, MIB..MIB + 1], parent()).unwrap_err().kind(), Kind::Invalid);
+    let longest = Parent { relative: vec!["x".repeat(32768).as_str().into(); 7], ..parent() };
+    let bytes = build(&Layout::differencing(7 * MIB, std::slice::from_ref(&(0..1)), longest.clone()).unwrap(), 0, &[]);
+    assert_eq!(Vhd::open(&bytes).unwrap().parent(), Some(&longest));
+}

@@ -4,7 +4,7 @@ use uuid::Uuid;
 use zerocopy::{FromZeros, IntoBytes};
 
 use super::ondisk::{self, SECTOR};
-use super::plan::{BITMAP_LEN, BLOCK, Geometry, HEADER_AT, Layout, TABLE_AT, padded_table_len};
+use super::plan::{BITMAP_LEN, BLOCK, Child, Geometry, HEADER_AT, Layout, TABLE_AT, padded_table_len};
 use crate::base::{Disk, FileTime, blocks};
 use crate::error::{Error, Result};
 
@@ -42,7 +42,10 @@ impl<D: Disk> Writer<D> {
         if let Some(table) = self.layout.table() {
             self.write_bitmaps(table)?;
             self.write_table(table)?;
-            self.file.write_at(HEADER_AT, header(table.len()).as_bytes())?;
+            for locator in self.layout.child().iter().flat_map(|child| &child.locators) {
+                self.file.write_at(locator.at, &locator.path)?;
+            }
+            self.file.write_at(HEADER_AT, header(table.len(), self.layout.child()).as_bytes())?;
             self.file.write_at(0, footer.as_bytes())?;
         }
         self.file.write_at(self.layout.footer_at(), footer.as_bytes())?;
@@ -50,9 +53,14 @@ impl<D: Disk> Writer<D> {
     }
 
     fn write_bitmaps(&self, table: &[u32]) -> Result<()> {
-        let all_written = [0xFF; BITMAP_LEN as usize];
-        let mut blocks = table.iter().filter(|sector| **sector != ondisk::NO_BLOCK);
-        blocks.try_for_each(|sector| self.file.write_at(u64::from(*sector) * SECTOR, &all_written))
+        for (block, sector) in (0..).zip(table).filter(|(_, sector)| **sector != ondisk::NO_BLOCK) {
+            let bitmap = match self.layout.child() {
+                None => [0xFF; BITMAP_LEN as usize],
+                Some(child) => bitmap_of(child, block),
+            };
+            self.file.write_at(u64::from(*sector) * SECTOR, &bitmap)?;
+        }
+        Ok(())
     }
 
     fn write_table(&self, table: &[u32]) -> Result<()> {
@@ -64,9 +72,10 @@ impl<D: Disk> Writer<D> {
     fn footer(&self) -> ondisk::Footer {
         let disk_len = self.layout.disk_len();
         let geometry = Geometry::of(disk_len);
-        let (disk_type, data_offset) = match self.layout.table() {
-            Some(_) => (ondisk::TYPE_DYNAMIC, HEADER_AT),
-            None => (ondisk::TYPE_FIXED, ondisk::NOWHERE),
+        let (disk_type, data_offset) = match (self.layout.table(), self.layout.child()) {
+            (Some(_), Some(_)) => (ondisk::TYPE_DIFFERENCING, HEADER_AT),
+            (Some(_), None) => (ondisk::TYPE_DYNAMIC, HEADER_AT),
+            (None, _) => (ondisk::TYPE_FIXED, ondisk::NOWHERE),
         };
         let mut footer = ondisk::Footer {
             cookie: ondisk::COOKIE,
@@ -91,7 +100,18 @@ impl<D: Disk> Writer<D> {
     }
 }
 
-fn header(entries: usize) -> ondisk::Header {
+/// Marks the sectors of a block that are not the parent's; the first one of a byte is its highest bit.
+fn bitmap_of(child: &Child, block: u64) -> [u8; BITMAP_LEN as usize] {
+    let mut bitmap = [0; BITMAP_LEN as usize];
+    for range in child.own.within(block * BLOCK..(block + 1) * BLOCK) {
+        for sector in range.start % BLOCK / SECTOR..(range.end - block * BLOCK).div_ceil(SECTOR) {
+            bitmap[(sector / 8) as usize] |= 0x80 >> (sector % 8);
+        }
+    }
+    bitmap
+}
+
+fn header(entries: usize, child: Option<&Child>) -> ondisk::Header {
     let mut header = ondisk::Header {
         cookie: ondisk::HEADER_COOKIE,
         data_offset: ondisk::NOWHERE.into(),
@@ -101,6 +121,17 @@ fn header(entries: usize) -> ondisk::Header {
         block_size: (BLOCK as u32).into(),
         ..FromZeros::new_zeroed()
     };
+    if let Some(Child { parent, locators, .. }) = child {
+        header.parent_id = *parent.id.as_bytes();
+        header.parent_timestamp = parent.timestamp.into();
+        header.parent_name = parent.stored_name();
+        for (stored, locator) in header.parent_locators.iter_mut().zip(locators) {
+            stored.platform = locator.platform;
+            stored.data_space = (locator.space as u32).into();
+            stored.data_length = (locator.path.len() as u32).into();
+            stored.data_offset = locator.at.into();
+        }
+    }
     header.checksum = header.right_checksum();
     header
 }

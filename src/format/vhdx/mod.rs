@@ -4,7 +4,7 @@
 //! |--------------|------|-------|---|
 //! | fixed        | yes  | yes   | every block is in the file |
 //! | dynamic      | yes  | yes   | blocks that hold nothing are left out |
-//! | differencing | yes  | no    | sectors over those of another file, the parent |
+//! | differencing | yes  | yes   | sectors over those of another file, the parent |
 //! | with a log   | yes  | no    | the log is replayed in memory; the file stays as it is |
 //!
 //! ```text
@@ -25,11 +25,14 @@
 //!
 //! # What real files do
 //!
-//! * Hyper-V puts the log at 1 MiB, the metadata behind it, then the BAT, and so do we. Its blocks have 32 MiB.
+//! * Hyper-V puts the log at 1 MiB, the metadata behind it, then the BAT, and so do we. Its blocks have 32 MiB. In a differencing disk
+//!   we make them 2 MiB long: what is changed is scattered.
 //! * A file that was not closed has a log that names itself in the header. Hyper-V replays it when it attaches the disk; qemu does it only
 //!   when the file is opened for writing.
 //! * Blocks in the states "zero" and "unmapped" may keep their place in the file. They read as zeros here and in qemu, also over
 //!   a parent.
+//! * A differencing disk is made with its parent's metadata about the disk: sizes, sectors and the disk's id stay the same. It knows
+//!   its parent by the data write GUID in that one's header.
 //! * In a sector bitmap the first sector of a byte is its lowest bit, the other way round than in a VHD.
 //!
 //! Sources: Microsoft's \[MS-VHDX\], and files made by Hyper-V 2012 and qemu.
@@ -45,7 +48,7 @@ mod write;
 pub(crate) use log::{Replayed, State as LogState};
 pub use ondisk::{MAX_DISK, SIGNATURE};
 pub use parent::Parent;
-pub use plan::{BLOCK, Layout};
+pub use plan::{BLOCK, CHILD_BLOCK, Layout};
 pub use read::{Variant, Vhdx};
 pub use write::{Params, Writer};
 

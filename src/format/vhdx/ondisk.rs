@@ -248,6 +248,11 @@ impl Entry {
         Self(place | Self::FULLY_PRESENT)
     }
 
+    /// An entry of a block of which some sectors are the parent's.
+    pub(crate) fn partial(place: u64) -> Self {
+        Self(place | Self::PARTIALLY_PRESENT)
+    }
+
     pub(crate) fn state(self) -> u64 {
         self.0 & 7
     }

@@ -9,7 +9,7 @@ use zerocopy::{FromZeros, IntoBytes};
 use super::ondisk::{self, Chunks, Entry};
 use super::*;
 use crate::base::crc32c::crc32c_without;
-use crate::base::{Disk, MemoryDisk, ReadAt};
+use crate::base::{Disk, MemoryDisk, Name, ReadAt};
 use crate::error::Kind;
 
 const MIB: u64 = 1 << 20;
@@ -372,4 +372,95 @@ fn truncations_and_flips_never_panic() {
             read(&bytes[..len]);
         }
     }
+}
+
+fn parent() -> Parent {
+    Parent {
+        linkage: vec![Uuid::from_u128(2)],
+        relative: Some(r"..\Bäse.vhdx".into()),
+        volume: None,
+        absolute: Some(r"\\?\C:\disks\Bäse.vhdx".into()),
+    }
+}
+
+fn child(disk_len: u64, sector: u32, used: &[Range<u64>]) -> Layout {
+    Layout::differencing(disk_len, sector, 4096, used, parent()).unwrap()
+}
+
+#[test]
+fn a_child_has_the_sectors_that_were_planned() {
+    for sector in [512u32, 4096] {
+        let unit = u64::from(sector);
+        // A sector at the start, one in two blocks, a whole block, and the disk's last one.
+        let used = [1..2, 4 * MIB - 1..4 * MIB + 1, 6 * MIB..8 * MIB, LEN - 1..LEN];
+        let layout = child(LEN, sector, &used);
+        assert_eq!(layout.file_len(), (4 + 1 + 5 * 2) * MIB);
+        let writes = [(0, unit, 1), (4 * MIB - unit, 2 * unit, 2), (6 * MIB, 2 * MIB, 3), (LEN - unit, unit, 4)];
+        let bytes = build(&layout, &writes.map(|(at, len, byte)| (at, len as usize, byte)));
+        let vhdx = Vhdx::open(&bytes).unwrap();
+        assert_eq!(vhdx.variant(), Variant::Differencing { block_size: CHILD_BLOCK as u32 });
+        assert_eq!((vhdx.parent(), vhdx.sector_size()), (Some(&parent()), sector));
+        let mut expected = vec![9u8; LEN as usize];
+        for (at, len, byte) in writes {
+            expected[at as usize..][..len as usize].fill(byte);
+        }
+        let vhdx = vhdx.on(Arc::new(vec![9u8; LEN as usize]));
+        assert!(reads(&vhdx, 0..LEN) == expected, "{sector}");
+        let states: Vec<u64> = layout.table().iter().map(|entry| Entry(*entry).state()).filter(|s| *s != 0).collect();
+        assert_eq!(states, [7, 7, 7, 6, 7, 6], "the last one is the bitmap's");
+    }
+}
+
+#[test]
+fn each_chunk_has_its_own_bitmap_where_it_needs_one() {
+    let chunk = 4 << 30;
+    let used = [0..512, chunk - 512..chunk + 512, 2 * chunk..2 * chunk + CHILD_BLOCK];
+    let layout = child(3 * chunk, 512, &used);
+    assert_eq!(layout.bitmaps().map(|(_, range)| range.start / chunk).collect::<Vec<_>>(), [0, 1]);
+    let writes = [(0, 512, 1), (chunk - 512, 1024, 2), (2 * chunk, CHILD_BLOCK as usize, 3)];
+    let bytes = build(&layout, &writes);
+    let vhdx = Vhdx::open(&bytes).unwrap().on(Arc::new(Vec::new()));
+    assert_eq!(reads(&vhdx, chunk - 513..chunk - 511), [0, 2]);
+    assert_eq!(reads(&vhdx, chunk + 511..chunk + 513), [2, 0]);
+    assert_eq!(reads(&vhdx, 2 * chunk - 1..2 * chunk + 1), [0, 3]);
+    assert_eq!(reads(&vhdx, 2 * chunk + CHILD_BLOCK - 1..2 * chunk + CHILD_BLOCK + 1), [3, 0]);
+}
+
+#[test]
+fn a_disk_that_is_whole_needs_no_bitmap() {
+    let layout = child(3 * MIB, 512, std::slice::from_ref(&(0..3 * MIB)));
+    assert_eq!(layout.bitmaps().count(), 0);
+    let bytes = build(&layout, &[(3 * MIB - 1, 1, 5)]);
+    let vhdx = Vhdx::open(&bytes).unwrap().on(Arc::new(vec![9u8; 3 << 20]));
+    assert_eq!(reads(&vhdx, 3 * MIB - 2..3 * MIB), [0, 5]);
+}
+
+#[test]
+fn a_child_writes_nothing_that_is_its_parents() {
+    let layout = child(LEN, 512, std::slice::from_ref(&(512..1024)));
+    let writer = Writer::new(layout.clone(), params(), MemoryDisk::new(layout.file_len() as usize, 0)).unwrap();
+    writer.write_at(600, &[1; 10]).unwrap();
+    for (at, len) in [(511, 2), (1023, 2), (1024, 1), (2 * MIB, 1)] {
+        assert_eq!(writer.write_at(at, &vec![1; len]).unwrap_err().kind(), Kind::Invalid, "{at}");
+    }
+}
+
+#[test]
+fn parents_that_cannot_be_named_are_refused() {
+    let refused = |parent| Layout::differencing(LEN, 512, 4096, &[], parent).unwrap_err().kind() == Kind::Invalid;
+    assert!(refused(Parent { linkage: vec![], ..parent() }));
+    assert!(refused(Parent { linkage: vec![Uuid::from_u128(1); 3], ..parent() }));
+    assert!(refused(Parent { relative: None, absolute: None, ..parent() }));
+    assert!(refused(Parent { relative: Some("".into()), ..parent() }));
+    assert!(refused(Parent { relative: Some("x".repeat(0x8000).as_str().into()), ..parent() }));
+    let path = Name::from("x".repeat(0x7FFF).as_str());
+    let longest = Parent {
+        linkage: vec![Uuid::from_u128(1), Uuid::from_u128(u128::MAX)],
+        relative: Some(path.clone()),
+        volume: Some(path.clone()),
+        absolute: Some(path),
+    };
+    let bytes = build(&Layout::differencing(LEN, 512, 512, &[], longest.clone()).unwrap(), &[]);
+    let vhdx = Vhdx::open(&bytes).unwrap();
+    assert_eq!((vhdx.parent(), vhdx.physical_sector_size()), (Some(&longest), 512));
 }

@@ -4,16 +4,16 @@ use uuid::Uuid;
 use zerocopy::{FromZeros, IntoBytes};
 
 use super::ondisk::{self, TABLE_LEN};
-use super::plan::{BLOCK, LOG, Layout, METADATA};
+use super::plan::{LOG, Layout, METADATA};
 use crate::base::crc32c::crc32c_without;
-use crate::base::{Disk, blocks};
+use crate::base::{Disk, blocks, bytes};
 use crate::error::{Error, Result};
 
 /// What the identifier says about who wrote the file.
 const CREATOR: &str = "nanovhd";
 
-/// The sectors that the disk says to be made of, as Hyper-V has it.
-const PHYSICAL_SECTOR: u32 = 4096;
+/// Sector bitmaps are written in such parts, those that are all zero left out: holes on most hosts.
+const BITMAP_PART: usize = 4096;
 
 /// Where the items begin in the metadata region: the first place that is allowed.
 const ITEMS_AT: usize = TABLE_LEN;
@@ -53,6 +53,7 @@ impl<D: Disk> Writer<D> {
         let table = self.layout.table();
         let bytes: Vec<u8> = table.iter().flat_map(|entry| entry.to_le_bytes()).collect();
         self.file.write_at(self.layout.bat().start, &bytes)?;
+        self.write_bitmaps()?;
         self.file.write_at(METADATA.start, &self.metadata())?;
         let regions = self.region_table();
         for at in ondisk::REGION_TABLES_AT {
@@ -63,6 +64,26 @@ impl<D: Disk> Writer<D> {
         }
         self.file.write_at(0, &identifier())?;
         Ok(self.file)
+    }
+
+    /// Marks the sectors that are not the parent's, those of blocks that are wholly there too.
+    fn write_bitmaps(&self) -> Result<()> {
+        let Some(child) = self.layout.child() else { return Ok(()) };
+        let sector = u64::from(self.layout.sector_size());
+        for (place, chunk) in self.layout.bitmaps() {
+            let mut bitmap = vec![0u8; ondisk::BITMAP_LEN as usize];
+            for own in child.own.within(chunk.clone()) {
+                for sector in (own.start - chunk.start) / sector..(own.end - chunk.start).div_ceil(sector) {
+                    bitmap[(sector / 8) as usize] |= 1 << (sector % 8); // the first one of a byte is its lowest bit
+                }
+            }
+            for (at, part) in (place..).step_by(BITMAP_PART).zip(bitmap.chunks(BITMAP_PART)) {
+                if !bytes::is_zero(part) {
+                    self.file.write_at(at, part)?;
+                }
+            }
+        }
+        Ok(())
     }
 
     fn header(&self, sequence: u64) -> ondisk::Header {
@@ -110,15 +131,21 @@ impl<D: Disk> Writer<D> {
     fn metadata(&self) -> Vec<u8> {
         const ABOUT_FILE: u32 = ondisk::ITEM_REQUIRED;
         const ABOUT_DISK: u32 = ondisk::ITEM_REQUIRED | ondisk::ITEM_DISK;
-        let flags = if self.layout.is_fixed() { ondisk::LEAVE_BLOCKS } else { 0 };
-        let parameters = [(BLOCK as u32).to_le_bytes(), flags.to_le_bytes()].concat();
-        let items: [(Uuid, u32, Vec<u8>); 5] = [
+        let flags = match self.layout.child() {
+            Some(_) => ondisk::HAS_PARENT,
+            None if self.layout.is_fixed() => ondisk::LEAVE_BLOCKS,
+            None => 0,
+        };
+        let parameters = [(self.layout.block() as u32).to_le_bytes(), flags.to_le_bytes()].concat();
+        let mut items: Vec<(Uuid, u32, Vec<u8>)> = vec![
             (ondisk::FILE_PARAMETERS, ABOUT_FILE, parameters),
             (ondisk::DISK_SIZE, ABOUT_DISK, self.layout.disk_len().to_le_bytes().to_vec()),
             (ondisk::DISK_ID, ABOUT_DISK, self.params.disk_id.to_bytes_le().to_vec()),
             (ondisk::LOGICAL_SECTOR, ABOUT_DISK, self.layout.sector_size().to_le_bytes().to_vec()),
-            (ondisk::PHYSICAL_SECTOR, ABOUT_DISK, PHYSICAL_SECTOR.to_le_bytes().to_vec()),
+            (ondisk::PHYSICAL_SECTOR, ABOUT_DISK, self.layout.physical_sector_size().to_le_bytes().to_vec()),
         ];
+        let locator = self.layout.child().map(|child| child.parent.to_bytes());
+        items.extend(locator.map(|locator| (ondisk::PARENT_LOCATOR, ABOUT_FILE, locator)));
         let table = ondisk::MetadataTable {
             signature: ondisk::METADATA_SIGNATURE,
             reserved: 0.into(),

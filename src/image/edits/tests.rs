@@ -50,7 +50,7 @@ fn copies(folder: &tempfile::TempDir, copies: &[&str]) -> Edits {
 }
 
 fn apply(tree: &mut Tree, edits: &Edits) -> Result<Vec<Step>> {
-    edits.apply(tree, NOW)
+    edits.apply(tree, NOW).map(|applied| applied.steps)
 }
 
 fn names(tree: &Tree) -> Vec<String> {

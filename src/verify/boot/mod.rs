@@ -8,7 +8,8 @@
 //! # Who is meant to boot
 //! A disk that holds a Windows, BOOTMGR or an EFI system partition is. A disk with none of these is a data disk, even where a
 //! partition is active: a note says so, and nothing is demanded of it. Which firmware is meant follows from the disk: an MBR is for
-//! a BIOS unless it has an EFI system partition, a GPT is for UEFI. A volume without a disk around it is not started by any
+//! a BIOS unless it has an EFI system partition, a GPT is for UEFI. A FAT volume with `\EFI\Boot` on a disk with an MBR is taken for an
+//! EFI system partition as well, which firmware does too. A volume without a disk around it is not started by any
 //! firmware.
 //!
 //! # Sources
@@ -77,8 +78,10 @@ pub fn check(disk: &dyn ReadAt, table: &Table, volumes: &[Volume<'_>], findings:
     let windows = volumes.iter().find(|volume| volume.has(SYSTEM_HIVE));
     let machine = windows.and_then(|volume| volume.machine);
     let chain = Chain { disk, table, volumes, machine };
-    let system = volumes.iter().find(|volume| volume.is_efi_system());
     let on_mbr = matches!(table.scheme, Scheme::Mbr { .. });
+    // Windows To Go has one partition for both firmwares, with the type of a FAT volume.
+    let shared = |volume: &&Volume<'_>| on_mbr && volume.content == Content::Fat && volume.has(r"\EFI\Boot");
+    let system = volumes.iter().find(|volume| volume.is_efi_system()).or_else(|| volumes.iter().find(shared));
     let manager = on_mbr.then(|| volumes.iter().find(|volume| volume.has(bios::MANAGER))).flatten();
     let bios = on_mbr && (manager.is_some() || (windows.is_some() && system.is_none()));
     let uefi = table.scheme != Scheme::None && (system.is_some() || (windows.is_some() && !bios));
@@ -109,3 +112,5 @@ impl Chain<'_> {
 
 #[cfg(test)]
 mod tests;
+#[cfg(test)]
+mod uefi_tests;

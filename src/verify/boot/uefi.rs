@@ -1,7 +1,9 @@
 //! From UEFI firmware to the boot manager.
 
 use super::{Chain, Volume};
+use crate::base::bytes::{u16_at, u32_at};
 use crate::format::bcd::Firmware;
+use crate::format::partitions::{Scheme, gpt};
 use crate::verify::partitions::Content;
 use crate::verify::{Finding, Findings, Level, Rule};
 use crate::windows::Machine;
@@ -25,6 +27,7 @@ pub(super) fn check(chain: &Chain<'_>, system: Option<&Volume<'_>>, findings: &m
     findings.set_partition(Some(volume.partition.number));
     match (volume.content, volume.tree) {
         (Content::Fat, Some(_)) => {
+            check_sectors(chain, volume, findings);
             check_manager(chain, volume, findings);
             chain.check_store(Firmware::Uefi, volume, findings);
         }
@@ -35,6 +38,19 @@ pub(super) fn check(chain: &Chain<'_>, system: Option<&Volume<'_>>, findings: &m
         (other, _) => findings.add(Finding::new(Rule::EfiSystem, other).allowed("a FAT volume").at(0)),
     }
     findings.set_partition(None);
+}
+
+/// Firmware takes no FAT volume whose sectors are not those of its disk.
+fn check_sectors(chain: &Chain<'_>, volume: &Volume<'_>, findings: &mut Findings) {
+    const AT: u64 = 0x0B;
+    let mut field = [0; 2];
+    if !matches!(chain.table.scheme, Scheme::Gpt { .. }) || volume.window.read_at(AT, &mut field).is_err() {
+        return;
+    }
+    let found = u64::from(u16::from_le_bytes(field));
+    let Some(right) = gpt::sector_size(chain.disk).filter(|sector| *sector != found) else { return };
+    let finding = Finding::new(Rule::EfiSystem, format_args!("a volume with sectors of {found} bytes"));
+    findings.add(finding.allowed(format_args!("{right}, as the disk has")).part("boot sector").at(AT));
 }
 
 fn check_manager(chain: &Chain<'_>, volume: &Volume<'_>, findings: &mut Findings) {
@@ -62,11 +78,27 @@ fn check_manager(chain: &Chain<'_>, volume: &Volume<'_>, findings: &mut Findings
 /// A program for UEFI has to be there whole, and for the processor that its name says.
 fn check_program(volume: &Volume<'_>, path: &str, machine: Option<Machine>, findings: &mut Findings) {
     let Some((tree, _)) = volume.file(path) else { return };
-    let found = tree.read_file(path).and_then(|bytes| Machine::of_pe(&bytes.unwrap_or_default()));
+    let image = tree.read_file(path).map(Option::unwrap_or_default);
+    let found = image.and_then(|image| Ok((Machine::of_pe(&image)?, subsystem(&image))));
     let (found, allowed) = match (found, machine) {
         (Err(error), _) => (error.to_string(), "a program for UEFI".to_owned()),
-        (Ok(found), Some(machine)) if found != machine => (format!("for {found}"), format!("for {machine}")),
+        (Ok((found, _)), Some(machine)) if found != machine => (format!("for {found}"), format!("for {machine}")),
+        (Ok((_, Some(found))), _) if found != EFI_APPLICATION => {
+            (format!("a program of subsystem {found}"), format!("{EFI_APPLICATION}, for UEFI"))
+        }
         _ => return,
     };
     findings.add(Finding::new(Rule::EfiBootManager, found).allowed(allowed).path(path));
+}
+
+/// `IMAGE_SUBSYSTEM_EFI_APPLICATION`.
+const EFI_APPLICATION: u16 = 10;
+
+/// What a PE file says that runs it, if it has an optional header.
+fn subsystem(image: &[u8]) -> Option<u16> {
+    const OPTIONAL_HEADER: usize = 24;
+    const SUBSYSTEM: usize = 68; // in PE32 and PE32+
+    let header = (u32_at(image, 0x3C)? as usize).checked_add(OPTIONAL_HEADER)?;
+    let magic = u16_at(image, header)?;
+    matches!(magic, 0x10B | 0x20B).then(|| u16_at(image, header + SUBSYSTEM))?
 }

@@ -1,18 +1,24 @@
-//! The file around a disk, and the files that it lies on: VHD, VHDX or none.
+//! The file around a disk, and the files that it lies on: VHD, VHDX, VMDK, VDI, qcow2 or none.
 //!
 //! Everything is parsed here once more, from the specifications; with the readers the checks share the structures, the parsing of
-//! a VHDX's parent locator and the replay of its log, with the writers nothing.
+//! a VHDX's parent locator and of a VMDK's descriptor, and the replay of a VHDX's log, with the writers nothing.
 //!
 //! # Limits
 //!
 //! Block tables are read piece by piece. To find what overlaps, a VHD costs 4 bytes for each block, at most 64 MiB; a VHDX one bit for each MiB of
-//! its file, at most 32 MiB. After `ENOUGH` findings of one rule, a table is not looked at any further.
+//! its file, at most 32 MiB; a VMDK 8 bytes for each grain and table, at most 128 MiB; a VDI one bit for each block, at most 32 MiB;
+//! a qcow2 5 bytes for each cluster of its file, at most 80 MiB. After `ENOUGH` findings of one rule, a table is not looked at any further.
 
 mod claims;
+mod qcow2;
+mod qcow2_counts;
+mod vdi;
 mod vhd;
 mod vhdx;
 mod vhdx_blocks;
 mod vhdx_metadata;
+mod vmdk;
+mod vmdk_grains;
 
 use std::fmt;
 
@@ -42,9 +48,13 @@ pub fn check(layers: &[Layer<'_>], findings: &mut Findings) {
         match kind_of(layer.file) {
             Kind::Vhdx => vhdx::check(layer.file, below, &mut report),
             Kind::Vhd => vhd::check(layer.file, below, &mut report),
+            Kind::Vmdk => vmdk::check(layer.file, &mut report),
+            Kind::Vdi => vdi::check(layer.file, &mut report),
+            Kind::Qcow2 => qcow2::check(layer.file, &mut report),
             Kind::Foreign(name) => {
                 let finding = Finding::new(Rule::Unreadable, format_args!("a {name} file"));
-                report.add(finding.allowed("VHD, VHDX or no container").part("container").at(0));
+                let allowed = "VHD, VHDX, VMDK in one file, VDI, qcow2 or no container";
+                report.add(finding.allowed(allowed).part("container").at(0));
             }
             Kind::Raw => check_raw(layer.file, &mut report),
         }
@@ -56,6 +66,9 @@ pub fn check(layers: &[Layer<'_>], findings: &mut Findings) {
 enum Kind {
     Vhdx,
     Vhd,
+    Vdi,
+    Qcow2,
+    Vmdk,
     Foreign(&'static str),
     Raw,
 }
@@ -73,12 +86,21 @@ fn kind_of(file: &dyn ReadAt) -> Kind {
     if ends(512) || ends(511) || (has(Some(0), b"conectix") && has(Some(512), b"cxsparse")) {
         return Kind::Vhd;
     }
+    if has(Some(0), b"KDMV") {
+        return Kind::Vmdk;
+    }
+    if has(Some(0x40), &[0x7F, 0x10, 0xDA, 0xBE]) {
+        return Kind::Vdi;
+    }
+    if has(Some(0), b"QFI\xFB") {
+        return Kind::Qcow2;
+    }
     let foreign: [(u64, &[u8], &str); 5] = [
-        (0, b"KDMV", "VMDK"),
-        (0, b"COWD", "VMDK"),
-        (0, b"# Disk DescriptorFile", "VMDK"),
-        (0x40, &[0x7F, 0x10, 0xDA, 0xBE], "VDI"),
-        (0, b"QFI\xFB", "qcow2"),
+        (0, b"COWD", "COWD"),
+        (0, b"# Disk DescriptorFile", "VMDK descriptor"),
+        (0, b"QED\0", "QED"),
+        (0, b"WithoutFreeSpace", "Parallels"),
+        (0, b"WithouFreSpacExt", "Parallels"),
     ];
     let foreign = foreign.iter().find(|(at, mark, _)| has(Some(*at), mark));
     foreign.map_or(Kind::Raw, |(_, _, name)| Kind::Foreign(name))

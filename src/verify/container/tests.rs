@@ -4,7 +4,9 @@ use uuid::Uuid;
 
 use super::*;
 use crate::base::{Disk, FileTime, MemoryDisk};
-use crate::format::{vhd as vhd_format, vhdx as vhdx_format};
+use crate::format::{
+    qcow2 as qcow2_format, vdi as vdi_format, vhd as vhd_format, vhdx as vhdx_format, vmdk as vmdk_format,
+};
 use crate::verify::Level;
 
 const MIB: u64 = 1 << 20;
@@ -34,6 +36,48 @@ fn vhdx() -> Vec<u8> {
     vhdx_format::Writer::new(layout, params, file).unwrap().finish().unwrap().into_bytes()
 }
 
+fn vmdk() -> Vec<u8> {
+    let layout = vmdk_format::Layout::sparse(LEN, &[0..1, 6 * MIB..7 * MIB]).unwrap();
+    let file = MemoryDisk::new(layout.file_len() as usize, 0);
+    let writer = vmdk_format::Writer::new(layout, &vmdk_params(), file).unwrap();
+    writer.write_at(6 * MIB, &[9; 4096]).unwrap();
+    writer.finish().unwrap().into_bytes()
+}
+
+fn vmdk_params() -> vmdk_format::Params {
+    vmdk_format::Params { id: Uuid::from_u128(1 << 100), adapter: vmdk_format::Adapter::Ide, name: "a.vmdk".into() }
+}
+
+fn vmdk_stream() -> Vec<u8> {
+    let mut disk = vec![0; LEN as usize];
+    disk[6 << 20..(6 << 20) + 70_000].fill(9);
+    let mut file = Vec::new();
+    vmdk_format::write_stream(&disk, &vmdk_params(), std::num::NonZeroUsize::MIN, &mut file, &mut |_, _| Ok(()))
+        .unwrap();
+    file
+}
+
+fn vdi() -> Vec<u8> {
+    let layout = vdi_format::Layout::dynamic(LEN, &[0..1, 6 * MIB..7 * MIB]).unwrap();
+    let params = vdi_format::Params { id: Uuid::from_u128(1 << 100), modification: Uuid::from_u128(2 << 100) };
+    let file = MemoryDisk::new(layout.file_len() as usize, 0);
+    vdi_format::Writer::new(layout, params, file).unwrap().finish().unwrap().into_bytes()
+}
+
+fn qcow2() -> Vec<u8> {
+    let layout = qcow2_format::Layout::new(LEN, &[0..1, 6 * MIB..7 * MIB]).unwrap();
+    let file = MemoryDisk::new(layout.file_len() as usize, 0);
+    qcow2_format::Writer::new(layout, file).unwrap().finish().unwrap().into_bytes()
+}
+
+fn qcow2_compressed() -> Vec<u8> {
+    let mut disk = vec![0; LEN as usize];
+    disk[6 << 20..7 << 20].fill(9);
+    let mut file = std::io::Cursor::new(Vec::new());
+    qcow2_format::write_compressed(&disk, std::num::NonZeroUsize::MIN, &mut file, &mut |_, _| Ok(())).unwrap();
+    file.into_inner()
+}
+
 fn check_all(files: &[&[u8]]) -> Findings {
     let files: Vec<&&[u8]> = files.iter().collect();
     let layers: Vec<Bytes<'_>> = files.iter().map(|file| Bytes(file)).collect();
@@ -57,7 +101,9 @@ impl ReadAt for Bytes<'_> {
 
 #[test]
 fn what_we_write_is_clean() {
-    for file in [vhd(false), vhd(true), vhdx(), vec![0; 1024]] {
+    for file in
+        [vhd(false), vhd(true), vhdx(), vmdk(), vmdk_stream(), vdi(), qcow2(), qcow2_compressed(), vec![0; 1024]]
+    {
         assert_eq!(check_all(&[&file]).kept(), []);
     }
 }
@@ -65,10 +111,35 @@ fn what_we_write_is_clean() {
 #[test]
 fn every_flipped_bit_of_a_structure_is_seen() {
     // Bytes without a rule: an unused path and the names of creators, times and ids, and what is between structures.
-    let structures: [(Vec<u8>, &[std::ops::Range<usize>]); 3] = [
+    let stream = vmdk_stream();
+    let (end, table) = (stream.len(), stream.len() - 8 * 512);
+    let structures: [(Vec<u8>, &[std::ops::Range<usize>]); 8] = [
         (vhd(false), &[0..512, 512..1536]),
         // Without its cookie a fixed VHD is a raw disk with an odd last sector.
         (vhd(true), &[(12 << 20) + 8..(12 << 20) + 256, (12 << 20) + 256..(12 << 20) + 512]),
+        // The flags of a sparse VMDK are hints.
+        (vmdk(), &[4..8, 12..28, 44..64, 73..512, 10752..10756, 11264..11268, 13312..13316]),
+        // A stream without its magic is a raw disk.
+        (stream, &[4..28, 44..48, 56..64, 73..512, 0x1_0000..0x1_0200, table..end]),
+        // Without its signature a VDI is a raw disk. A longer header or disk, another id or comment break no rule.
+        (vdi(), &[0x44..0x48, 0x4C..0x50, 0x51..0x54, 0x155..0x158, 0x178..0x188, 0x10_0000..0x10_0004]),
+        // Nor do a longer qcow2 disk, L1 table or header.
+        (
+            qcow2(),
+            &[
+                4..8,
+                20..28,
+                32..39,
+                40..64,
+                72..80,
+                96..103,
+                0x1_0000..0x1_0008,
+                0x2_0000..0x2_002C,
+                0x3_0000..0x3_0008,
+                0x4_0001..0x4_0007,
+            ],
+        ),
+        (qcow2_compressed(), &[4..8, 20..28, 32..39, 40..64, 72..80, 96..103]),
         (vhdx(), &[0..8, 0x1_0000..0x1_1000, 0x2_0000..0x2_1000, 0x3_0000..0x3_0100, 0x4_0000..0x4_0100]),
     ];
     for (sound, ranges) in structures {
@@ -91,7 +162,7 @@ fn no_damage_stops_the_checks() {
         number ^= number << 17;
         number
     };
-    for mut bytes in [vhd(false), vhd(true), vhdx()] {
+    for mut bytes in [vhd(false), vhd(true), vhdx(), vmdk(), vmdk_stream(), vdi(), qcow2(), qcow2_compressed()] {
         for _ in 0..1000 {
             let at = match random() % 3 {
                 0 => random() % 4096,

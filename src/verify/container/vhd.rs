@@ -19,6 +19,11 @@ const MAX_BLOCKS: u64 = 1 << 24;
 /// Sectors that are not marked are read, to see whether they hold something, up to so many bytes in all.
 const UNMARKED_BUDGET: u64 = 256 * MIB;
 
+/// Where the locators are in the header.
+const LOCATORS_AT: u64 = 576;
+/// The kinds of paths that the specification knows.
+const PLATFORMS: [[u8; 4]; 6] = [*b"W2ru", *b"W2ku", *b"Wi2r", *b"Wi2k", *b"Mac ", *b"MacX"];
+
 pub(super) fn check(file: &dyn ReadAt, below: Option<&Layer<'_>>, report: &mut Report<'_>) {
     let last = last_footer(file);
     let copy = structure::<Footer>(file, 0).filter(|copy| copy.cookie == ondisk::COOKIE);
@@ -188,6 +193,7 @@ fn check_blocks(file: &dyn ReadAt, footer: &Footer, below: Option<&Layer<'_>>, r
     if is_differencing {
         check_parent(&header, at, below, report);
     }
+    let header_at = at;
     let block_size = u64::from(header.block_size.get());
     let disk_len = footer.current_size.get();
     let needed = disk_len.div_ceil(block_size);
@@ -208,6 +214,9 @@ fn check_blocks(file: &dyn ReadAt, footer: &Footer, below: Option<&Layer<'_>>, r
     let bitmap_len = (block_size / SECTOR).div_ceil(8).next_multiple_of(SECTOR);
     let blocks = Blocks { file, disk_len, block_size, bitmap_len, table, header: header_range, end };
     let starts = blocks.check_table(needed, report);
+    if is_differencing {
+        blocks.check_locators(&header, header_at, &starts, report);
+    }
     blocks.check_overlaps(&starts, report);
     blocks.check_alignment(&starts, report);
     if !is_differencing {
@@ -323,6 +332,57 @@ impl Blocks<'_> {
         }
         let outside = range.end > self.end;
         outside.then(|| (Rule::VhdBat, format!("a block that ends at {:#x} or before", self.end)))
+    }
+
+    /// The paths of the parent; `starts` are the sectors of the blocks, in order.
+    fn check_locators(&self, header: &Header, header_at: u64, starts: &[u32], report: &mut Report<'_>) {
+        let mut paths = 0;
+        for (number, locator) in (0..).zip(&header.parent_locators) {
+            let at = header_at + LOCATORS_AT + number * size_of::<ondisk::Locator>() as u64;
+            let mut fault = |found: String, allowed: &str| {
+                report.field(Rule::VhdLocator, &format!("parent locator {number}"), at, found, allowed);
+            };
+            if used(&locator.platform) == 0 {
+                if used(locator.as_bytes()) > 0 {
+                    fault("a place, and no kind".to_owned(), "zeros, or a kind of path");
+                }
+                continue;
+            }
+            if !PLATFORMS.contains(&locator.platform) {
+                fault(
+                    format!("{:?}", String::from_utf8_lossy(&locator.platform)),
+                    "W2ru, W2ku, Wi2r, Wi2k, Mac or MacX",
+                );
+            }
+            let (start, len) = (locator.data_offset.get(), u64::from(locator.data_length.get()));
+            // In sectors by the specification, in bytes as Windows has it.
+            let space = u64::from(locator.data_space.get()) * SECTOR;
+            let range = start..start.saturating_add(len);
+            if len == 0 || len > space {
+                fault(format!("{len} bytes in a room of {}", locator.data_space), "1 byte or more, and room for them");
+            } else if range.end > self.end || self.is_taken(&range, starts) {
+                fault(format!("{len} bytes at {start:#x}"), "inside the file, apart from tables and blocks");
+            } else if locator.reserved != 0 {
+                fault(format!("reserved {:#x}", locator.reserved), "zero");
+            } else if locator.platform.starts_with(b"W2") && !len.is_multiple_of(2) {
+                fault(format!("{len} bytes"), "whole units of UTF-16");
+            } else {
+                paths += 1;
+            }
+        }
+        if paths == 0 {
+            let at = header_at + LOCATORS_AT;
+            report.field(Rule::VhdLocator, "parent locators", at, "none that leads anywhere", "a path of the parent");
+        }
+    }
+
+    /// Whether something else lies in a range of the file.
+    fn is_taken(&self, range: &Range<u64>, starts: &[u32]) -> bool {
+        let overlaps = |other: &Range<u64>| range.end > other.start && range.start < other.end;
+        let blocks_before = starts.partition_point(|start| u64::from(*start) * SECTOR < range.end);
+        let last = starts[..blocks_before].last().map(|start| u64::from(*start));
+        let last = last.map(|start| start * SECTOR..(start + self.span()) * SECTOR);
+        [Some(0..FOOTER_LEN), Some(self.header.clone()), Some(self.table.clone()), last].iter().flatten().any(overlaps)
     }
 
     fn check_overlaps(&self, starts: &[u32], report: &mut Report<'_>) {

@@ -13,7 +13,7 @@ use crate::base::ReadAt;
 use crate::base::crc32c::crc32c_without;
 use crate::format::vhdx::ondisk::{self, Header, MIB, Region, RegionTable, TABLE_LEN};
 use crate::format::vhdx::{LogState, Parent, Replayed};
-use crate::verify::{Finding, Level, Rule};
+use crate::verify::{Finding, Findings, Level, Rule};
 
 /// A file longer than that is not looked through: four times the largest disk.
 const MAX_FILE: u64 = 256 << 40;
@@ -39,6 +39,7 @@ pub(super) fn check(file: &dyn ReadAt, below: Option<&Layer<'_>>, report: &mut R
     };
     if let Some(parent) = &metadata.parent {
         check_parent(parent, below, report);
+        below.iter().for_each(|below| check_sectors(metadata.sector, below, report));
     }
     if let Some(bat) = regions.bat {
         let Metadata { disk_len, block_size, sector, is_differencing, .. } = metadata;
@@ -290,5 +291,19 @@ fn check_parent(parent: &Parent, below: Option<&Layer<'_>>, report: &mut Report<
         None => add(format!("{} is no VHDX", below.name)),
         Some(id) if !parent.linkage.contains(&id) => add(format!("{} has {id}", below.name)),
         Some(_) => {}
+    }
+}
+
+/// The sectors that the machine sees have to be the same in both.
+fn check_sectors(sector: u64, below: &Layer<'_>, report: &mut Report<'_>) {
+    let mut findings = Findings::default(); // it is looked through when its own turn comes
+    let mut quiet = Report { findings: &mut findings, name: None };
+    let mut claims = Claims::new(below.file.len());
+    let regions = check_regions(below.file, &mut claims, &mut quiet);
+    let region = regions.and_then(|regions| regions.metadata);
+    let metadata = region.and_then(|region| vhdx_metadata::check(below.file, &region, &mut quiet));
+    if let Some(other) = metadata.map(|metadata| metadata.sector).filter(|other| *other != sector) {
+        let finding = Finding::new(Rule::VhdxParent, format_args!("{} has sectors of {other} bytes", below.name));
+        report.add(finding.allowed(sector).part("logical sector size"));
     }
 }

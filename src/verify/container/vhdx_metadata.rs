@@ -6,9 +6,9 @@ use uuid::Uuid;
 use zerocopy::FromBytes;
 
 use super::{Report, used};
-use crate::base::ReadAt;
+use crate::base::{Name, ReadAt};
 use crate::format::vhdx::Parent;
-use crate::format::vhdx::ondisk::{self, Item, MetadataTable, TABLE_LEN};
+use crate::format::vhdx::ondisk::{self, Item, LocatorHeader, LocatorPair, MetadataTable, TABLE_LEN};
 use crate::verify::Rule;
 
 const RULE: Rule = Rule::VhdxMetadata;
@@ -200,8 +200,40 @@ fn check_locator(reader: &Reader<'_>, is_differencing: bool, report: &mut Report
             report.field(RULE, "parent locator", at, "one", "none, since the disk has no parent");
             None
         }
-        (Some(bytes), true) => Parent::parse(&bytes)
-            .map_err(|error| report.field(RULE, "parent locator", at, error, "a GUID and paths"))
-            .ok(),
+        (Some(bytes), true) => {
+            let parent = Parent::parse(&bytes);
+            let parent = parent.map_err(|error| report.field(RULE, "parent locator", at, error, "a GUID and paths"));
+            parent.inspect(|parent| check_texts(&bytes, parent, at, report)).ok()
+        }
+    }
+}
+
+/// What a locator says, which can be parsed.
+fn check_texts(bytes: &[u8], parent: &Parent, at: u64, report: &mut Report<'_>) {
+    let mut fault = |found: String, allowed: &str| {
+        report.field(Rule::VhdxLocator, "parent locator", at, found, allowed);
+    };
+    let Ok((header, rest)) = LocatorHeader::ref_from_prefix(bytes) else { return };
+    if header.reserved != 0 {
+        fault(format!("reserved {:#x}", header.reserved), "zero");
+    }
+    let pairs = <[LocatorPair]>::ref_from_prefix_with_elems(rest, usize::from(header.pairs.get()));
+    let Ok((pairs, _)) = pairs else { return };
+    let mut keys = Vec::new();
+    for pair in pairs {
+        let (key_at, key_len) = (pair.key_at.get() as usize, usize::from(pair.key_len.get()));
+        let key = Name::from_le_bytes(bytes.get(key_at..key_at.saturating_add(key_len)).unwrap_or_default());
+        if key_len == 0 || pair.value_len == 0 || pair.key_at == 0 || pair.value_at == 0 {
+            fault(format!("{key:?} with {} bytes", pair.value_len), "texts that are not empty, behind the header");
+        } else if keys.contains(&key) {
+            fault(format!("{key:?} twice"), "each key once");
+        }
+        keys.push(key);
+    }
+    let is_device = |path: &Option<Name>| path.as_ref().is_none_or(|path| path.to_string().starts_with(r"\\?\"));
+    if parent.relative.is_none() && parent.volume.is_none() && parent.absolute.is_none() {
+        fault("no path".to_owned(), "one of relative_path, volume_path and absolute_win32_path");
+    } else if !is_device(&parent.absolute) || !is_device(&parent.volume) {
+        fault("an absolute path of another form".to_owned(), r"paths that begin with \\?\");
     }
 }

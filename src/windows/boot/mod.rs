@@ -17,12 +17,14 @@
 //! Everything is put into a tree of its own, for a system partition; where there is none, that tree is laid over the image's.
 
 mod bios;
+mod both;
 mod copy;
 mod settings;
 mod store;
 mod uefi;
 
 pub use bios::{install_bios, install_bios_to};
+pub use both::install_both;
 pub use settings::{Ems, Settings};
 pub use uefi::{Authority, Generation, UefiOptions, fallback_path, install_uefi};
 

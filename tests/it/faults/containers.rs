@@ -14,13 +14,13 @@ use crate::support::surgeon::{int, put, units};
 use crate::support::tools::{Tools, text};
 
 /// A chain of files, the one on top first.
-type Chain = Vec<Vec<u8>>;
-type Faults = &'static [Fault<Chain>];
+pub(super) type Chain = Vec<Vec<u8>>;
+pub(super) type Faults = &'static [Fault<Chain>];
 
 const MIB: usize = 1 << 20;
 const SECTOR: usize = 512;
 
-const fn fault(rule: Rule, name: &'static str, inject: fn(&mut Chain) -> Where) -> Fault<Chain> {
+pub(super) const fn fault(rule: Rule, name: &'static str, inject: fn(&mut Chain) -> Where) -> Fault<Chain> {
     super::fault(rule, name, inject)
 }
 
@@ -36,7 +36,7 @@ fn check(chain: &Chain) -> Findings {
     findings
 }
 
-fn try_all(on: &str, good: &Chain, faults: Faults) {
+pub(super) fn try_all(on: &str, good: &Chain, faults: Faults) {
     assert_clean(on, &check(good));
     assert_none(&failures(on, good, faults, check));
 }
@@ -53,8 +53,8 @@ const RAW: Faults = &[
         c[0].clear();
         Where::Whole
     }),
-    fault(Rule::Unreadable, "a disk of QEMU", |c| {
-        c[0][..4].copy_from_slice(b"QFI\xFB");
+    fault(Rule::Unreadable, "a disk in a container that is not known", |c| {
+        c[0][..4].copy_from_slice(b"QED\0");
         Where::Whole
     }),
 ];
@@ -67,11 +67,11 @@ const HEADER: usize = 512;
 const HEADER_LEN: usize = 1024;
 const TABLE: usize = 1536;
 
-fn big(bytes: &[u8], at: usize, len: usize) -> u64 {
+pub(super) fn big(bytes: &[u8], at: usize, len: usize) -> u64 {
     bytes[at..at + len].iter().fold(0, |value, byte| value << 8 | u64::from(*byte))
 }
 
-fn put_big(bytes: &mut [u8], at: usize, len: usize, value: u64) {
+pub(super) fn put_big(bytes: &mut [u8], at: usize, len: usize, value: u64) {
     bytes[at..at + len].copy_from_slice(&value.to_be_bytes()[8 - len..]);
 }
 
@@ -252,6 +252,19 @@ const DIFFERENCING: Faults = &[
         c.truncate(1);
         Where::Whole
     }),
+    fault(Rule::VhdLocator, "none", |c| header(c, |header| header[576..600].fill(0))),
+    fault(Rule::VhdLocator, "of an unknown kind", |c| header(c, |header| header[576] = b'X')),
+    fault(Rule::VhdLocator, "without a kind", |c| header(c, |header| header[600 + 7] = 1)),
+    fault(Rule::VhdLocator, "past the end", |c| header(c, |header| header[592] = 1)),
+    fault(Rule::VhdLocator, "on the table", |c| header(c, |header| put_big(header, 592, 8, TABLE as u64))),
+    fault(Rule::VhdLocator, "on a block", |c| {
+        let sector = (0..10).map(|block| big(&c[0], TABLE + 4 * block, 4)).find(|sector| *sector != 0xFFFF_FFFF);
+        header(c, |header| put_big(header, 592, 8, (sector.unwrap() + 100) * 512))
+    }),
+    fault(Rule::VhdLocator, "of no length", |c| header(c, |header| put_big(header, 584, 4, 0))),
+    fault(Rule::VhdLocator, "longer than its room", |c| header(c, |header| put_big(header, 580, 4, 0))),
+    fault(Rule::VhdLocator, "half a unit", |c| header(c, |header| header[587] -= 1)),
+    fault(Rule::VhdLocator, "reserved bytes", |c| header(c, |header| header[591] = 1)),
 ];
 
 // VHDX, which is little-endian.

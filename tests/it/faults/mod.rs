@@ -6,6 +6,9 @@ mod boot;
 mod containers;
 mod ntfs;
 mod partitions;
+mod qcow2;
+mod vdi;
+mod vmdk;
 pub(crate) mod volumes;
 
 use std::any::Any;
@@ -162,7 +165,8 @@ fn assert_none(failures: &[String]) {
 
 /// The rules that have a fault somewhere.
 fn covered() -> BTreeSet<Rule> {
-    let outside = containers::rules().chain(partitions::rules());
+    let outside = containers::rules().chain(vmdk::rules()).chain(vdi::rules()).chain(qcow2::rules());
+    let outside = outside.chain(partitions::rules());
     outside.chain(ntfs::rules()).chain(boot::rules()).collect()
 }
 

@@ -6,6 +6,7 @@ use nanovhd::base::{Disk, ReadAt};
 use nanovhd::image::Control;
 use nanovhd::image::host::{InputFile, OutputFile};
 
+use super::program::succeed;
 use super::tools::{Tools, text};
 
 const MIB: u64 = 1 << 20;
@@ -90,4 +91,35 @@ pub(crate) fn check_with_qemu(tools: &Tools, driver: &str, file: &Path, raw: &Pa
     let info: serde_json::Value = serde_json::from_str(&info).unwrap();
     assert_eq!(info["virtual-size"], len);
     tools.run("qemu-img", &["compare", "-f", driver, "-F", "raw", text(file), text(raw)]);
+}
+
+/// qemu writes into a file, where there is something and where there is nothing, and into the raw file of the same disk; it still
+/// thinks the same of both.
+pub(crate) fn write_with_qemu(tools: &Tools, driver: &str, file: &Path, raw: &Path, len: u64) {
+    for (driver, path) in [(driver, file), ("raw", raw)] {
+        let commands = ["-c", "write -P 0x5A 60M 200k", "-c", "write -P 7 100 1k", "-c", "write -P 9 5M 3M"];
+        tools.run("qemu-io", &[&["-f", driver], &commands[..], &[text(path)]].concat());
+    }
+    check_with_qemu(tools, driver, file, raw, len);
+}
+
+/// A disk is built in a format, described, and edited in its place, and keeps what it is. Gives the files before and after the edit.
+pub(crate) fn build_and_edit(tools: &Tools, folder: &Path, format: &str, kind: &str) -> (PathBuf, PathBuf) {
+    let driver = format.split('-').next().unwrap();
+    let [raw, before, after, note] = ["raw", "before", "after", "note.txt"].map(|name| folder.join(name));
+    std::fs::write(&note, "a note").unwrap();
+    let demo = ["demo", "--size=96M", "--seed=7", "--force", "--output"];
+    succeed([&demo[..], &[text(&raw), "--format=raw"]].concat());
+    succeed([&demo[..], &[text(&before), "--format", format]].concat());
+    check_with_qemu(tools, driver, &before, &raw, 96 * MIB);
+    let report: serde_json::Value = serde_json::from_str(&succeed(["info", text(&before), "--json"])).unwrap();
+    assert_eq!(report["container"], kind);
+    std::fs::copy(&before, &after).unwrap();
+    succeed(["edit", text(&after), "--copy", &format!("{}=\\", text(&note))]);
+    assert_eq!(succeed(["cat", text(&after), r"\note.txt"]), "a note");
+    for file in [&before, &after] {
+        succeed(["verify", text(file)]);
+        tools.run("qemu-img", &["check", "-f", driver, text(file)]);
+    }
+    (before, after)
 }

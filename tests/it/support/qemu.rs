@@ -1,4 +1,4 @@
-//! Starts a disk image in QEMU's PC with a BIOS, without a window, and reports what it said.
+//! Starts a disk image in QEMU's PC with a BIOS or with UEFI firmware, without a window, and reports what it said.
 
 use std::fs;
 use std::io::{BufRead, BufReader, Lines, Write};
@@ -14,8 +14,11 @@ use super::tools::text;
 /// QEMU's program for the PC.
 pub(crate) const QEMU: &str = "qemu-system-x86_64";
 
+/// UEFI firmware for it (OVMF), as Debian's package `ovmf` has it: the program, and what it keeps.
+pub(crate) const OVMF: [&str; 2] = ["/usr/share/OVMF/OVMF_CODE_4M.fd", "/usr/share/OVMF/OVMF_VARS_4M.fd"];
+
 /// Longer than any boot takes, also on a busy machine in software emulation; a few seconds are normal.
-const PATIENCE: Duration = Duration::from_secs(60);
+const PATIENCE: Duration = Duration::from_secs(180);
 
 const POLL: Duration = Duration::from_millis(50);
 
@@ -24,6 +27,9 @@ const VERDICT: &str = "nanovhd: boot chain ";
 
 /// The last words of our MBR and our boot record, on the screen.
 const GIVEN_UP: &str = "Press Ctrl+Alt+Del to restart";
+
+/// What OVMF comes to when it finds nothing to start, on its console, which is on the serial port too.
+const FOUND_NOTHING: [&str; 2] = ["UEFI Interactive Shell", "No bootable option or device was found"];
 
 const TEXT_MEMORY: u64 = 0xB8000;
 const COLUMNS: usize = 80;
@@ -48,13 +54,36 @@ impl Outcome {
 /// Boots a copy-on-write view of `image`, in QEMU's name for its `format` ("raw", "vpc", ...), until the stand-in BOOTMGR has
 /// given its verdict or our boot code has given up. Panics, with what the machine has said so far, where neither happens.
 pub(crate) fn boot(image: &Path, format: &str) -> Outcome {
-    let mut machine = Machine::start(image, format);
+    run(image, format, &["-machine", "pc", "-m", "64"], |disk| vec!["-drive".into(), format!("if=ide,{disk}")])
+}
+
+/// The same in a machine with UEFI firmware that has never seen a disk, and one with sectors of that size.
+pub(crate) fn boot_uefi(image: &Path, format: &str, sector: u32) -> Outcome {
+    let scratch = tempfile::tempdir().expect("a temporary folder");
+    let [code, kept] = OVMF;
+    let memory = scratch.path().join("vars");
+    fs::copy(kept, &memory).expect("what the firmware keeps");
+    let code = format!("if=pflash,format=raw,readonly=on,file={code}");
+    let memory = format!("if=pflash,format=raw,file={}", text(&memory));
+    let machine = ["-machine", "q35", "-m", "256", "-drive", &code, "-drive", &memory];
+    let device = format!("virtio-blk-pci,drive=disk,logical_block_size={sector},physical_block_size={sector}");
+    run(image, format, &machine, |disk| {
+        vec!["-drive".into(), format!("if=none,id=disk,{disk}"), "-device".into(), device]
+    })
+}
+
+/// `attach` makes the options for a drive.
+fn run(image: &Path, format: &str, machine: &[&str], attach: impl FnOnce(&str) -> Vec<String>) -> Outcome {
+    let mut machine = Machine::start(image, format, machine, attach);
     let deadline = Instant::now() + PATIENCE;
     loop {
         std::thread::sleep(POLL);
         let outcome = machine.look();
-        let verdict = outcome.serial.lines().any(|line| line.starts_with(VERDICT)) && outcome.serial.ends_with('\n');
-        if verdict || outcome.screen.contains(GIVEN_UP) {
+        // The last line: the stand-in for UEFI says everything twice.
+        let last = outcome.serial.lines().last().unwrap_or_default();
+        let verdict = last.starts_with(VERDICT) && outcome.serial.ends_with('\n');
+        let nothing = FOUND_NOTHING.iter().any(|words| outcome.serial.contains(words));
+        if verdict || nothing || outcome.screen.contains(GIVEN_UP) {
             return outcome;
         }
         assert!(Instant::now() < deadline, "no end of booting {} in {PATIENCE:?}: {outcome:#?}", image.display());
@@ -69,16 +98,17 @@ struct Machine {
 }
 
 impl Machine {
-    fn start(image: &Path, format: &str) -> Self {
+    fn start(image: &Path, format: &str, machine: &[&str], attach: impl FnOnce(&str) -> Vec<String>) -> Self {
         let scratch = tempfile::tempdir().expect("a temporary folder");
         let serial = scratch.path().join("serial");
         fs::write(&serial, "").expect("a file in a temporary folder");
         let option = |path: &Path| text(path).replace(',', ",,"); // QEMU's escape in lists of options
         let mut process = Command::new(QEMU)
-            .args(["-machine", "pc", "-accel", "tcg", "-cpu", "max", "-m", "64", "-nodefaults", "-vga", "std"])
+            .args(machine)
+            .args(["-accel", "tcg", "-cpu", "max", "-nodefaults", "-vga", "std"])
             .args(["-display", "none", "-no-reboot", "-qmp", "stdio"])
             .args(["-serial", &format!("file:{}", option(&serial))])
-            .args(["-drive", &format!("if=ide,snapshot=on,format={format},file={}", option(image))])
+            .args(attach(&format!("snapshot=on,format={format},file={}", option(image))))
             .stdin(Stdio::piped())
             .stdout(Stdio::piped())
             .spawn()

@@ -141,7 +141,7 @@ impl Attribute {
 pub(in super::super) const COMPRESSION_UNIT: u8 = 4;
 
 /// The form of a value outside of the record.
-fn outside(geometry: &Geometry, size: u64, sparse: bool, zero: bool) -> Form {
+pub(in super::super) fn outside(geometry: &Geometry, size: u64, sparse: bool, zero: bool) -> Form {
     let clusters = geometry.clusters(size);
     if !sparse {
         return Form::NonResident { clusters, hole: 0 };
@@ -191,10 +191,15 @@ fn order(node: &Node, a: &Attribute, b: &Attribute) -> Ordering {
 pub(in super::super) const OBJECT_ID_LEN: usize = 16;
 
 /// Refuses what NTFS cannot hold.
-fn check(node: &Node) -> Result<()> {
+pub(in super::super) fn check(node: &Node) -> Result<()> {
     if node.attributes & crate::tree::attributes::ENCRYPTED != 0 {
         return Err(Error::unsupported("a file encrypted by EFS").hint("decrypt it before the image is captured"));
     }
+    check_parts(node)
+}
+
+/// The same for a file that is encrypted already, and stays so.
+pub(in super::super) fn check_parts(node: &Node) -> Result<()> {
     check_streams(node)?;
     if let Some(id) = &node.object_id
         && !matches!(id.len(), 16 | 64)
@@ -474,6 +479,6 @@ pub(in super::super) fn allocated(geometry: &Geometry, stream: &Stream, resident
 }
 
 /// Whether a stream is known to be all zero.
-fn is_zero(stream: &Stream) -> bool {
+pub(in super::super) fn is_zero(stream: &Stream) -> bool {
     matches!(&stream.content, Content::Bytes(bytes) if bytes.iter().all(|byte| *byte == 0))
 }

@@ -310,7 +310,7 @@ fn sort_entries(directory: &Node, packed: &mut [u32]) -> Result<()> {
 }
 
 /// Windows' rule for names on NTFS.
-fn check_name(units: &[u16]) -> Result<()> {
+pub(in super::super) fn check_name(units: &[u16]) -> Result<()> {
     let illegal = |unit: &u16| *unit < 0x20 || b"\"*/:<>?\\|".iter().any(|bad| u16::from(*bad) == *unit);
     match units.iter().find(|unit| illegal(unit)) {
         None => Ok(()),
@@ -321,12 +321,12 @@ fn check_name(units: &[u16]) -> Result<()> {
 }
 
 /// Whether the link's short name can stand as the DOS half of a pair.
-fn separate_short(link: &Link) -> bool {
+pub(in super::super) fn separate_short(link: &Link) -> bool {
     link.other_short().is_some_and(|short| is_short(short.units()))
 }
 
 /// Whether the source says that the long name does for DOS as well.
-fn serves_both(link: &Link) -> bool {
+pub(in super::super) fn serves_both(link: &Link) -> bool {
     link.short.is_some() && link.other_short().is_none() && is_short(link.name.units())
 }
 

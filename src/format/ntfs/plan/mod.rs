@@ -86,10 +86,10 @@ pub(super) struct System {
 #[derive(Default)]
 pub(super) struct Losses {
     pub(super) short_names: Loss,
-    compressed: Loss,
-    uncompressed: Loss,
-    holes: Loss,
-    reparse: Loss,
+    pub(super) compressed: Loss,
+    pub(super) uncompressed: Loss,
+    pub(super) holes: Loss,
+    pub(super) reparse: Loss,
 }
 
 #[derive(Default)]
@@ -99,7 +99,7 @@ pub(super) struct Loss {
 }
 
 impl Loss {
-    fn add(&mut self, count: usize, node: NodeId) {
+    pub(super) fn add(&mut self, count: usize, node: NodeId) {
         if count > 0 {
             self.count += count as u64;
             self.first.get_or_insert(node);
@@ -522,7 +522,7 @@ pub(super) fn is_main(what: What, node: &crate::tree::Node) -> bool {
 }
 
 impl Losses {
-    fn describe(&self, tree: &Tree) -> Vec<String> {
+    pub(super) fn describe(&self, tree: &Tree) -> Vec<String> {
         let all = [
             (
                 &self.short_names,

@@ -138,7 +138,7 @@ pub(in super::super) fn of_system_file(mask: u32) -> Vec<u8> {
     Descriptor { owner, group, protected: false, allow: &allow }.to_bytes()
 }
 
-fn default(directory: bool) -> Vec<u8> {
+pub(in super::super) fn default(directory: bool) -> Vec<u8> {
     let inherit = if directory { INHERIT } else { 0 };
     let allow = [
         (Sid::LOCAL_SYSTEM, mask::FULL, inherit),
@@ -149,7 +149,7 @@ fn default(directory: bool) -> Vec<u8> {
 }
 
 /// Refuses what is no self-relative security descriptor, on which Windows would report damage.
-fn check(bytes: &[u8]) -> Result<()> {
+pub(in super::super) fn check(bytes: &[u8]) -> Result<()> {
     let wrong = |what: &str| Error::corrupt(format_args!("security descriptor: {what}"));
     let max = SDS_BLOCK as usize - size_of::<SdsHeader>();
     if bytes.len() > max {

@@ -13,6 +13,8 @@ pub(super) struct Attribute {
     pub(super) name: Name,
     /// See [`attribute_flag`].
     pub(super) flags: u16,
+    /// That of its first segment.
+    pub(super) instance: u16,
     pub(super) value: Value,
 }
 
@@ -27,7 +29,7 @@ pub(super) enum Value {
 }
 
 /// A stream outside of the record.
-#[derive(Default)]
+#[derive(Clone, Default)]
 pub(super) struct Extents {
     pub(super) runs: Vec<Run>,
     pub(super) size: u64,
@@ -107,7 +109,7 @@ pub(super) fn join(mut parts: Vec<Part<'_>>, clusters: u64, size: u64) -> Vec<At
     for part in parts {
         let goes_on = part.lowest_vcn != 0;
         let earlier = joined.last_mut().filter(|last| last.kind == part.kind && last.name.is(part.name));
-        let flags = part.raw.as_ref().map_or(0, |raw| raw.flags);
+        let (flags, instance) = part.raw.as_ref().map_or((0, 0), |raw| (raw.flags, raw.instance));
         let value = match (part.raw, earlier) {
             (Err(error), Some(last)) if goes_on => {
                 last.value = Value::Damaged(error);
@@ -127,7 +129,7 @@ pub(super) fn join(mut parts: Vec<Part<'_>>, clusters: u64, size: u64) -> Vec<At
                 },
             },
         };
-        joined.push(Attribute { kind: part.kind, name: Name::from_le_bytes(part.name), flags, value });
+        joined.push(Attribute { kind: part.kind, name: Name::from_le_bytes(part.name), flags, instance, value });
     }
     for attribute in &mut joined {
         let checked = match &attribute.value {

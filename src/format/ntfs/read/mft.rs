@@ -22,6 +22,7 @@ const PASS: usize = 1 << 20;
 const MAX_UNREAD: usize = 16;
 
 /// The table of all records.
+#[derive(Clone)]
 pub(super) struct Mft {
     pub(super) boot: Boot,
     pub(super) clusters: Clusters,
@@ -195,7 +196,7 @@ impl Mft {
         ListBudget(self.clusters.volume.len())
     }
 
-    fn list_bytes(&self, list: &Raw<'_>, budget: &mut ListBudget) -> Result<Vec<u8>> {
+    pub(super) fn list_bytes(&self, list: &Raw<'_>, budget: &mut ListBudget) -> Result<Vec<u8>> {
         let Form::NonResident { header, pairs } = list.form else {
             let Form::Resident(bytes) = list.form else { return Ok(Vec::new()) };
             return Ok(bytes.to_vec());
@@ -274,12 +275,12 @@ fn raws_of(bytes: &[u8], number: u32) -> Result<Vec<Raw<'_>>> {
 }
 
 /// An entry of an attribute list.
-struct Listed<'a> {
+pub(super) struct Listed<'a> {
     kind: u32,
     name: &'a [u8],
     lowest_vcn: u64,
     /// A file reference.
-    holder: u64,
+    pub(super) holder: u64,
     instance: u16,
 }
 
@@ -294,7 +295,7 @@ impl Listed<'_> {
     }
 }
 
-fn list_entries(list: &[u8]) -> Result<Vec<Listed<'_>>> {
+pub(super) fn list_entries(list: &[u8]) -> Result<Vec<Listed<'_>>> {
     let mut entries = Vec::new();
     let mut at = 0;
     while at < list.len() {

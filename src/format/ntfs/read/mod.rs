@@ -47,6 +47,7 @@ mod mft;
 mod node;
 mod notes;
 mod objects;
+pub(super) mod raw;
 mod record;
 mod runs;
 mod scan;
@@ -100,6 +101,8 @@ pub struct Contents {
     pub notes: Vec<String>,
     /// How many files, names or attributes could not be read; each has a note, up to a hundred.
     pub lost: u64,
+    /// The reference of each node's base record.
+    pub(super) references: Vec<u64>,
 }
 
 impl Volume {

@@ -98,8 +98,12 @@ pub(super) fn read(mft: &Mft, mut notes: Notes) -> Result<Contents> {
     directories::build(&mut tree, &mut found, &mut notes)?;
     nodes.kinds.note(&mut notes);
     store.fill(nodes.table);
+    let mut references = vec![0; tree.nodes().len()];
+    for (number, slot) in found.slots.iter() {
+        references[slot.node.index()] = reference(number, slot.sequence);
+    }
     let (notes, lost) = notes.finish();
-    Ok(Contents { tree, notes, lost })
+    Ok(Contents { tree, notes, lost, references })
 }
 
 /// Goes without what is damaged, but says so. A host that fails to read is another matter.

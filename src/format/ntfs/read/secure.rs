@@ -57,6 +57,11 @@ impl Descriptors {
         self.0.get(&id).map(|bytes| &**bytes)
     }
 
+    /// All of them, with their ids.
+    pub(super) fn into_all(self) -> impl Iterator<Item = (u32, Box<[u8]>)> {
+        self.0.into_iter()
+    }
+
     /// Takes the entries of a block that begins at `start` in the stream. Entries begin at every 16th byte, but where one is damaged,
     /// nothing says where the next is: there, all such places are tried.
     fn add_block(&mut self, start: u64, block: &[u8], copy: &[u8], end: usize) {

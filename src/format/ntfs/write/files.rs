@@ -16,10 +16,10 @@ use crate::format::ntfs::plan::attributes::{
     self, Attribute, Form, Layout, OBJECT_ID_LEN, What, entry_len, extended_lens, list_entry_len,
 };
 use crate::format::ntfs::plan::census::{Entry, Place, with_name};
-use crate::tree::{Content, Node, Reparse, Times, attributes as bits};
+use crate::tree::{Content, ExtendedAttribute, Node, Reparse, Times, attributes as bits};
 
 /// Attributes that are kept as the source has them; the others follow from the node, or mean nothing on NTFS.
-const KEPT: u32 = bits::READ_ONLY
+pub(in super::super) const KEPT: u32 = bits::READ_ONLY
     | bits::HIDDEN
     | bits::SYSTEM
     | bits::ARCHIVE
@@ -94,8 +94,12 @@ impl<'a> FileWriter<'a> {
         number: u32,
         placements: &mut Vec<Placement>,
     ) {
-        let title =
-            Title { kind: attribute.what.kind(), name: attribute.what.name(self.node), instance: attribute.instance };
+        let title = Title {
+            kind: attribute.what.kind(),
+            name: attribute.what.name(self.node),
+            instance: attribute.instance,
+            flags: 0,
+        };
         if let Form::NonResident { clusters, hole } = attribute.form {
             let size = attribute.size;
             return record.non_resident(
@@ -170,8 +174,8 @@ impl<'a> FileWriter<'a> {
             What::IndexAllocation => Vec::new(), // never small enough for a record
             What::IndexBitmap => index::bitmap(self.layout.shape.as_ref().map_or(0, |shape| shape.blocks())),
             What::ReparsePoint => return self.reparse_point(),
-            What::EaInformation => self.ea_information().as_bytes().to_vec(),
-            What::Ea => self.extended_attributes(),
+            What::EaInformation => ea_information(&self.node.extended).as_bytes().to_vec(),
+            What::Ea => extended_attributes(&self.node.extended),
         };
         (bytes, None)
     }
@@ -231,35 +235,8 @@ impl<'a> FileWriter<'a> {
     }
 
     fn reparse_point(&self) -> (Vec<u8>, Option<&'a Content>) {
-        let Some(Reparse { tag, data }) = &self.node.reparse else { return (Vec::new(), None) };
-        // The length does not count the GUID that precedes the data of tags that are not Microsoft's.
-        let guid = if tag & 0x8000_0000 == 0 { 16 } else { 0 };
-        let len = (data.len() as u16).saturating_sub(guid);
-        let header = ReparseHeader { tag: (*tag).into(), len: len.into(), zero_6: 0.into() };
-        (header.as_bytes().to_vec(), Some(data))
-    }
-
-    fn ea_information(&self) -> EaInformation {
-        let (packed, unpacked) = extended_lens(&self.node.extended);
-        let need = self.node.extended.iter().filter(|ea| ea.flags & 0x80 != 0).count();
-        EaInformation { packed: (packed as u16).into(), need: (need as u16).into(), unpacked: (unpacked as u32).into() }
-    }
-
-    /// Each entry begins with its own length, the last one too.
-    fn extended_attributes(&self) -> Vec<u8> {
-        let mut out = Vec::new();
-        for ea in &self.node.extended {
-            let len = (9 + ea.name.len() + ea.value.len()).next_multiple_of(4);
-            let end = out.len() + len;
-            out.extend_from_slice(&(len as u32).to_le_bytes());
-            out.extend_from_slice(&[ea.flags, ea.name.len() as u8]);
-            out.extend_from_slice(&(ea.value.len() as u16).to_le_bytes());
-            out.extend_from_slice(&ea.name);
-            out.push(0);
-            out.extend_from_slice(&ea.value);
-            out.resize(end, 0);
-        }
-        out
+        let Some(reparse) = &self.node.reparse else { return (Vec::new(), None) };
+        (reparse_header(reparse).as_bytes().to_vec(), Some(&reparse.data))
     }
 }
 
@@ -320,7 +297,38 @@ impl Writer<'_> {
     }
 }
 
-fn times(times: &Times) -> [u64; 4] {
+/// The value of `$EA_INFORMATION`.
+pub(in super::super) fn ea_information(extended: &[ExtendedAttribute]) -> EaInformation {
+    let (packed, unpacked) = extended_lens(extended);
+    let need = extended.iter().filter(|ea| ea.flags & 0x80 != 0).count();
+    EaInformation { packed: (packed as u16).into(), need: (need as u16).into(), unpacked: (unpacked as u32).into() }
+}
+
+/// The value of `$EA`. Each entry begins with its own length, the last one too.
+pub(in super::super) fn extended_attributes(extended: &[ExtendedAttribute]) -> Vec<u8> {
+    let mut out = Vec::new();
+    for ea in extended {
+        let len = (9 + ea.name.len() + ea.value.len()).next_multiple_of(4);
+        let end = out.len() + len;
+        out.extend_from_slice(&(len as u32).to_le_bytes());
+        out.extend_from_slice(&[ea.flags, ea.name.len() as u8]);
+        out.extend_from_slice(&(ea.value.len() as u16).to_le_bytes());
+        out.extend_from_slice(&ea.name);
+        out.push(0);
+        out.extend_from_slice(&ea.value);
+        out.resize(end, 0);
+    }
+    out
+}
+
+/// The head of the value of `$REPARSE_POINT`. The length does not count the GUID that precedes the data of tags that are not Microsoft's.
+pub(in super::super) fn reparse_header(reparse: &Reparse) -> ReparseHeader {
+    let guid = if reparse.tag & 0x8000_0000 == 0 { 16 } else { 0 };
+    let len = (reparse.data.len() as u16).saturating_sub(guid);
+    ReparseHeader { tag: reparse.tag.into(), len: len.into(), zero_6: 0.into() }
+}
+
+pub(in super::super) fn times(times: &Times) -> [u64; 4] {
     [times.created.0, times.modified.0, times.changed.0, times.accessed.0]
 }
 

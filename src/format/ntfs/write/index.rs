@@ -33,7 +33,7 @@ impl Entries for Fixed<'_> {
 }
 
 /// The value of `$INDEX_ROOT` with entries that are all in it.
-pub(super) fn small_root(geometry: &Geometry, order: u32, entries: &[u8]) -> Vec<u8> {
+pub(in super::super) fn small_root(geometry: &Geometry, order: u32, entries: &[u8]) -> Vec<u8> {
     let end = end_entry(None);
     root(geometry, order, &[entries, &end].concat(), false)
 }
@@ -57,7 +57,8 @@ fn root(geometry: &Geometry, order: u32, entries: &[u8], children: bool) -> Vec<
     [head.as_bytes(), node.as_bytes(), entries].concat()
 }
 
-fn node(entries_offset: u32, used: u32, allocated: u32, children: bool) -> NodeHeader {
+/// The head of a node.
+pub(in super::super) fn node(entries_offset: u32, used: u32, allocated: u32, children: bool) -> NodeHeader {
     NodeHeader {
         entries_offset: entries_offset.into(),
         used: used.into(),
@@ -67,7 +68,7 @@ fn node(entries_offset: u32, used: u32, allocated: u32, children: bool) -> NodeH
 }
 
 /// The mark at the end of a node.
-fn end_entry(child: Option<u64>) -> Vec<u8> {
+pub(in super::super) fn end_entry(child: Option<u64>) -> Vec<u8> {
     let mut out = Vec::with_capacity(END_LEN + CHILD_LEN);
     out.extend_from_slice(head(0, END_LEN, 0, entry_flag::END).as_bytes());
     if let Some(child) = child {
@@ -77,7 +78,7 @@ fn end_entry(child: Option<u64>) -> Vec<u8> {
 }
 
 /// The head of an entry.
-pub(super) fn head(reference: u64, len: usize, key_len: usize, flags: u16) -> IndexEntry {
+pub(in super::super) fn head(reference: u64, len: usize, key_len: usize, flags: u16) -> IndexEntry {
     IndexEntry {
         reference: reference.into(),
         len: (len as u16).into(),
@@ -88,7 +89,7 @@ pub(super) fn head(reference: u64, len: usize, key_len: usize, flags: u16) -> In
 }
 
 /// Appends an entry of a view.
-pub(super) fn push_view(out: &mut Vec<u8>, key: &[u8], data: &[u8], len: usize) {
+pub(in super::super) fn push_view(out: &mut Vec<u8>, key: &[u8], data: &[u8], len: usize) {
     let start = out.len();
     let data_offset = size_of::<IndexEntry>() + key.len();
     let place = if data.is_empty() { data_offset as u64 } else { data_offset as u64 | (data.len() as u64) << 16 };
@@ -99,7 +100,7 @@ pub(super) fn push_view(out: &mut Vec<u8>, key: &[u8], data: &[u8], len: usize) 
 }
 
 /// Gives the last entry of `out`, which begins at `start`, a child.
-fn adopt(out: &mut Vec<u8>, start: usize, child: u64) {
+pub(in super::super) fn adopt(out: &mut Vec<u8>, start: usize, child: u64) {
     let len = (out.len() - start + CHILD_LEN) as u16;
     out[start + 8..start + 10].copy_from_slice(&len.to_le_bytes());
     out[start + 12] |= entry_flag::HAS_CHILD as u8;
@@ -144,7 +145,7 @@ pub(super) fn write_blocks(
 }
 
 /// Completes the block that begins at `start` of the piece.
-fn finish_block(piece: &mut Vec<u8>, start: usize, vcn: u64, children: bool) {
+pub(in super::super) fn finish_block(piece: &mut Vec<u8>, start: usize, vcn: u64, children: bool) {
     const HEAD: usize = size_of::<BlockHeader>();
     let used = (piece.len() - start - HEAD) as u32;
     piece.resize(start + INDEX_BLOCK, 0);
@@ -170,7 +171,7 @@ pub(super) fn bitmap(blocks: u64) -> Vec<u8> {
 }
 
 /// Sets a range of bits.
-pub(super) fn set_bits(bits: &mut [u8], range: std::ops::Range<u64>) {
+pub(in super::super) fn set_bits(bits: &mut [u8], range: std::ops::Range<u64>) {
     let mut next = range.start;
     while next < range.end {
         let byte = (next / 8) as usize;

@@ -3,10 +3,10 @@
 //! Work is cut into runs of files whose records lie together, which threads take one after the other. Records that hold a
 //! small blob are written with zeros in its place; when the blob comes, it is written over them, around the update sequence.
 
-mod files;
-mod index;
+pub(super) mod files;
+pub(super) mod index;
 mod place;
-mod record;
+pub(super) mod record;
 mod system;
 
 use std::collections::HashMap;

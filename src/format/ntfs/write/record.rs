@@ -14,22 +14,40 @@ pub(super) const RECORD_USA: usize = size_of::<RecordHeader>();
 
 /// What stands in the head of a record.
 #[derive(Debug, Clone, Copy, Default)]
-pub(super) struct Head {
-    pub(super) number: u32,
-    pub(super) sequence: u16,
+pub(in super::super) struct Head {
+    pub(in super::super) number: u32,
+    pub(in super::super) sequence: u16,
     /// Without [`record_flag::IN_USE`], which is set.
-    pub(super) flags: u16,
-    pub(super) links: u16,
+    pub(in super::super) flags: u16,
+    pub(in super::super) links: u16,
     /// The reference to the base record, if this is not one.
-    pub(super) base: u64,
+    pub(in super::super) base: u64,
 }
 
 /// The name and numbers that any attribute has.
 #[derive(Debug, Clone, Copy)]
-pub(super) struct Title<'a> {
-    pub(super) kind: u32,
-    pub(super) name: &'a [u16],
-    pub(super) instance: u16,
+pub(in super::super) struct Title<'a> {
+    pub(in super::super) kind: u32,
+    pub(in super::super) name: &'a [u16],
+    pub(in super::super) instance: u16,
+    /// See [`attribute_flag`].
+    pub(in super::super) flags: u16,
+}
+
+/// A segment of a stream outside of the record. The sizes stand in the first one alone.
+#[derive(Debug, Clone, Copy, Default)]
+pub(in super::super) struct Segment<'a> {
+    pub(in super::super) lowest_vcn: u64,
+    pub(in super::super) clusters: u64,
+    /// Mapping pairs, with their end.
+    pub(in super::super) pairs: &'a [u8],
+    pub(in super::super) compression_unit: u8,
+    /// Clusters, holes included.
+    pub(in super::super) allocated: u64,
+    pub(in super::super) size: u64,
+    pub(in super::super) initialized: u64,
+    /// Clusters without the holes, of a stream that may have them.
+    pub(in super::super) total: Option<u64>,
 }
 
 /// The extents and lengths of a stream outside of the record: one run, perhaps with a hole behind it.
@@ -44,7 +62,7 @@ pub(super) struct Outside {
 }
 
 /// Fills one record, attribute by attribute. The caller knows that they fit.
-pub(super) struct RecordWriter<'b> {
+pub(in super::super) struct RecordWriter<'b> {
     buf: &'b mut [u8],
     cluster: u64,
     head: Head,
@@ -54,12 +72,12 @@ pub(super) struct RecordWriter<'b> {
 
 impl<'b> RecordWriter<'b> {
     /// Starts on a zeroed buffer of the length of a record.
-    pub(super) fn new(buf: &'b mut [u8], geometry: &Geometry, head: Head) -> Self {
+    pub(in super::super) fn new(buf: &'b mut [u8], geometry: &Geometry, head: Head) -> Self {
         Self { buf, cluster: geometry.cluster, head, at: geometry.attributes_offset(), next_instance: 0 }
     }
 
     /// Adds a resident attribute and returns its value's offset in the record.
-    pub(super) fn resident(&mut self, title: Title<'_>, value: &[u8]) -> usize {
+    pub(in super::super) fn resident(&mut self, title: Title<'_>, value: &[u8]) -> usize {
         let at = self.reserve(title, value.len());
         self.buf[at..at + value.len()].copy_from_slice(value);
         at
@@ -75,7 +93,7 @@ impl<'b> RecordWriter<'b> {
             non_resident: 0,
             name_len: title.name.len() as u8,
             name_offset: (size_of::<ResidentHeader>() as u16).into(),
-            flags: 0.into(),
+            flags: title.flags.into(),
             instance: title.instance.into(),
             value_len: (value_len as u32).into(),
             value_offset: (offset as u16).into(),
@@ -97,36 +115,49 @@ impl<'b> RecordWriter<'b> {
 
     /// Adds a non-resident attribute.
     pub(super) fn non_resident(&mut self, title: Title<'_>, outside: Outside) {
-        let mut header_len = size_of::<NonResidentHeader>();
-        let name_offset = if outside.sparse { header_len + 8 } else { header_len };
-        header_len = value_offset(name_offset, title.name.len());
-        let runs = outside.mapping_pairs();
-        let len = (header_len + runs.len()).next_multiple_of(8);
         let clusters = outside.clusters + outside.hole;
+        let flags = if outside.sparse { attribute_flag::SPARSE } else { 0 };
+        let segment = Segment {
+            lowest_vcn: 0,
+            clusters,
+            pairs: &outside.mapping_pairs(),
+            compression_unit: if outside.sparse { COMPRESSION_UNIT } else { 0 },
+            allocated: clusters * self.cluster,
+            size: outside.size,
+            initialized: outside.initialized,
+            total: outside.sparse.then_some(outside.clusters * self.cluster),
+        };
+        self.segment(Title { flags, ..title }, &segment);
+    }
+
+    /// Adds a segment of a non-resident attribute.
+    pub(in super::super) fn segment(&mut self, title: Title<'_>, segment: &Segment<'_>) {
+        let name_offset = size_of::<NonResidentHeader>() + if segment.total.is_some() { 8 } else { 0 };
+        let header_len = value_offset(name_offset, title.name.len());
+        let len = (header_len + segment.pairs.len()).next_multiple_of(8);
         let header = NonResidentHeader {
             kind: title.kind.into(),
             len: (len as u32).into(),
             non_resident: 1,
             name_len: title.name.len() as u8,
             name_offset: (name_offset as u16).into(),
-            flags: if outside.sparse { attribute_flag::SPARSE } else { 0 }.into(),
+            flags: title.flags.into(),
             instance: title.instance.into(),
-            lowest_vcn: 0.into(),
-            highest_vcn: clusters.wrapping_sub(1).into(),
+            lowest_vcn: segment.lowest_vcn.into(),
+            highest_vcn: (segment.lowest_vcn + segment.clusters).wrapping_sub(1).into(),
             runs_offset: (header_len as u16).into(),
-            compression_unit: if outside.sparse { COMPRESSION_UNIT } else { 0 },
+            compression_unit: segment.compression_unit,
             zero_35: [0; 5],
-            allocated: (clusters * self.cluster).into(),
-            size: outside.size.into(),
-            initialized: outside.initialized.into(),
+            allocated: segment.allocated.into(),
+            size: segment.size.into(),
+            initialized: segment.initialized.into(),
         };
         self.head_and_name(header.as_bytes(), Title { name: &[], ..title });
-        if outside.sparse {
-            let total = outside.clusters * self.cluster;
+        if let Some(total) = segment.total {
             self.put(self.at + size_of::<NonResidentHeader>(), &total.to_le_bytes());
         }
         self.put(self.at + name_offset, title.name.as_bytes_le().as_slice());
-        self.put(self.at + header_len, &runs);
+        self.put(self.at + header_len, segment.pairs);
         self.at += len;
     }
 
@@ -141,13 +172,13 @@ impl<'b> RecordWriter<'b> {
     }
 
     /// Writes the end mark, the head and the update sequence.
-    pub(super) fn finish(mut self) {
+    pub(in super::super) fn finish(mut self) {
         let flags = self.head.flags | record_flag::IN_USE;
         self.end(flags);
     }
 
     /// Likewise, for a record that is not in use.
-    pub(super) fn finish_unused(mut self) {
+    pub(in super::super) fn finish_unused(mut self) {
         self.end(0);
     }
 
@@ -199,8 +230,14 @@ pub(super) fn protect(buf: &mut [u8], usa: usize) {
     }
 }
 
+/// The same for a record that was read, its update sequence undone.
+pub(in super::super) fn protect_again(buf: &mut [u8]) {
+    let usa = usize::from(u16::from_le_bytes([buf[4], buf[5]]));
+    protect(buf, usa);
+}
+
 /// Code units as they lie on disk.
-pub(super) trait AsBytesLe {
+pub(in super::super) trait AsBytesLe {
     fn as_bytes_le(&self) -> Vec<u8>;
 }
 

@@ -117,7 +117,7 @@ struct Builder<'b> {
 impl Builder<'_> {
     fn title<'n>(&mut self, kind: u32, name: &'n [u16]) -> Title<'n> {
         self.next += 1;
-        Title { kind, name, instance: self.next - 1 }
+        Title { kind, name, instance: self.next - 1, flags: 0 }
     }
 
     fn resident(&mut self, kind: u32, name: &[u16], value: &[u8]) {

@@ -1,0 +1,77 @@
+//! Files that an installation gets.
+
+use std::sync::Arc;
+
+use crate::base::security::{Descriptor, Sid, mask};
+use crate::base::{FileTime, Name, inherit};
+use crate::error::{Error, Result};
+use crate::tree::{Content, DescriptorId, Link, Node, NodeId, Times, Tree, attributes};
+
+/// Who can read a file.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Access {
+    /// Whoever may read what is in its directory.
+    Inherited,
+    /// SYSTEM and Administrators, whatever its directory says.
+    Protected,
+}
+
+/// Puts a file at a path, with the directories on the way to it, in the place of any that is there.
+pub(super) fn put(tree: &mut Tree, path: &str, bytes: Vec<u8>, access: Access, now: FileTime) -> Result<()> {
+    let (folder, name) = path.rsplit_once('\\').unwrap_or(("", path));
+    let mut directory = tree.root();
+    for part in folder.split('\\').filter(|part| !part.is_empty()) {
+        directory = ensure_directory(tree, directory, part, now)?;
+    }
+    let mut node = Node::file(attributes::ARCHIVE, Times::all(now), Content::from(bytes));
+    node.descriptor = inherited(tree, directory, false);
+    let name = Name::from(name);
+    if let Some(old) = tree.child(directory, name.units()).map(|link| tree.node(link.node)) {
+        refuse_unless(!old.is_directory(), "a directory stands where a file must go", path)?;
+        refuse_unless(old.reparse.is_none(), "a link stands where a file must go", path)?;
+        (node.descriptor, node.times.created) = (old.descriptor, old.times.created);
+        tree.remove_link(directory, name.units())?; // not written over: it may have other names, under which nobody would look
+    }
+    if access == Access::Protected {
+        node.descriptor = Some(tree.add_descriptor(&protected()));
+    }
+    let node = tree.add_node(node)?;
+    tree.add_link(directory, Link { name, short: None, node })
+}
+
+/// Gives a file another name in its directory.
+pub(super) fn rename(tree: &mut Tree, path: &str, to: &str) -> Result<()> {
+    let (folder, name) = path.rsplit_once('\\').unwrap_or(("", path));
+    let to = to.rsplit('\\').next().unwrap_or(to);
+    let Some(directory) = tree.find(folder) else { return Ok(()) };
+    refuse_unless(tree.child(directory, Name::from(to).units()).is_none(), "the name is taken", to)?;
+    let node = tree.remove_link(directory, Name::from(name).units())?;
+    tree.add_link(directory, Link { name: to.into(), short: None, node })
+}
+
+fn ensure_directory(tree: &mut Tree, parent: NodeId, name: &str, now: FileTime) -> Result<NodeId> {
+    if let Some(node) = tree.child(parent, Name::from(name).units()).map(|link| link.node) {
+        let is_plain = tree.node(node).is_directory() && tree.node(node).reparse.is_none();
+        refuse_unless(is_plain, "a file or link stands where a directory must be", name)?;
+        return Ok(node);
+    }
+    let mut node = Node::directory(0, Times::all(now));
+    node.descriptor = inherited(tree, parent, true);
+    let node = tree.add_node(node)?;
+    tree.add_link(parent, Link { name: name.into(), short: None, node })?;
+    Ok(node)
+}
+
+fn inherited(tree: &mut Tree, parent: NodeId, is_directory: bool) -> Option<DescriptorId> {
+    let parent = Arc::clone(&tree.descriptors()[tree.node(parent).descriptor?.index()]);
+    inherit::inherit(&parent, is_directory).map(|bytes| tree.add_descriptor(&bytes))
+}
+
+fn protected() -> Vec<u8> {
+    let allow = [(Sid::LOCAL_SYSTEM, mask::FULL, 0), (Sid::ADMINISTRATORS, mask::FULL, 0)];
+    Descriptor { owner: Sid::ADMINISTRATORS, group: Sid::LOCAL_SYSTEM, protected: true, allow: &allow }.to_bytes()
+}
+
+fn refuse_unless(fine: bool, what: &str, name: &str) -> Result<()> {
+    if fine { Ok(()) } else { Err(Error::invalid(what).found(name)) }
+}

@@ -1,0 +1,12 @@
+@echo off
+rem Made by nanovhd. Windows runs this once, as SYSTEM, when its setup is complete and before anybody logs on.
+rem Each step runs in a shell of its own: none can end the others, or keep secrets from being removed.
+if not "%~1"=="" goto %~1
+set SCLOG=%SystemRoot%\Setup\Scripts\setupcomplete.log
+echo "SetupComplete begins, %DATE% %TIME%" >> "%SCLOG%"
+{run}
+rem Secrets go last, whatever came before.
+{secrets}
+echo "SetupComplete ends, %DATE% %TIME%" >> "%SCLOG%"
+exit /b 0
+{steps}
