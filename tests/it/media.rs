@@ -174,11 +174,12 @@ fn listed_by_us(medium: &Path) -> BTreeMap<String, (bool, u64)> {
     listing.as_array().unwrap().iter().map(entry).collect()
 }
 
-/// Both list the same, and the small files have the same contents.
-fn compare_with_7z(tools: &Tools, kind: &str, medium: &Path) -> usize {
+/// Both list the same, and the small files have the same contents, apart from those that 7z cannot read.
+fn compare_with_7z(tools: &Tools, kind: &str, medium: &Path, beyond_7z: &[&str]) -> usize {
     let (theirs, ours) = (listed_by_7z(tools, kind, medium), listed_by_us(medium));
     assert_eq!(ours, theirs, "{}", medium.display());
-    for (path, _) in ours.iter().filter(|(_, (folder, size))| !folder && *size < 1 << 23) {
+    let is_read = |path: &str, (folder, size): &(bool, u64)| !folder && *size < 1 << 23 && !beyond_7z.contains(&path);
+    for (path, _) in ours.iter().filter(|(path, facts)| is_read(path, facts)) {
         let theirs = tools.run_for_bytes("7z", &["e", "-so", kind, text(medium), &path[1..].replace('\\', "/")]);
         let ours = nanovhd(["cat", text(medium), path]).output().unwrap();
         assert!(ours.status.success() && ours.stdout == theirs, "{path} of {}", medium.display());
@@ -206,7 +207,7 @@ fn every_kind_of_medium_gives_the_same_disk() {
     for (name, kind, options) in kinds {
         let medium = scene.path(name).with_extension("iso");
         genisoimage(&tools, options, &files, &medium);
-        assert!(compare_with_7z(&tools, kind, &medium) >= 11, "{name}");
+        assert!(compare_with_7z(&tools, kind, &medium, &[]) >= 11, "{name}");
         scene.check_build(&["--media", text(&medium)]);
         scene.check_build(&["--wim", text(&medium)]);
         let told = succeed(["info", text(&medium)]);
@@ -311,13 +312,22 @@ fn volumes_of_mkudffs_are_read() {
             })
             .collect();
         let scattered = volume.file(Form::Long, &pieces, 4);
+        let quarters = wim.chunks(wim.len().div_ceil(4).next_multiple_of(unit as usize));
+        let quarters: Vec<Extent> = quarters.rev().map(|piece| volume.data(piece)).collect();
+        let backwards = volume.file(Form::Short, &quarters.into_iter().rev().collect::<Vec<_>>(), 4);
         let (start, middle) = (volume.data(&vec![1; unit as usize]), volume.data(b"end"));
         let hole = volume.file(Form::Short, &[start, (None, 3 * unit), middle], 2);
         let small = volume.embedded(b"read me");
-        let sources = volume.directory(&[("install.wim", false, scattered), ("with a hole", false, hole)]);
+        let sources = volume.directory(&[
+            ("install.wim", false, scattered),
+            ("with a hole", false, hole),
+            ("four.wim", false, backwards),
+        ]);
         let odd = volume.directory(&[(ODD_NAMES[1], false, small), ("the same", false, small)]);
         volume.root(&[("SOURCES", true, sources), (ODD_NAMES[0], true, odd)]);
-        assert_eq!(compare_with_7z(&tools, "-tudf", &medium), 6, "blocks of {block}, {revision}");
+        // 7z knows neither extensions of allocation descriptors nor holes.
+        let beyond_7z = [r"\SOURCES\install.wim", r"\SOURCES\with a hole"];
+        assert_eq!(compare_with_7z(&tools, "-tudf", &medium, &beyond_7z), 7, "blocks of {block}, {revision}");
         scene.check_build(&["--media", text(&medium)]);
         let expected = [vec![1; unit as usize], vec![0; 3 * unit as usize], b"end".to_vec()].concat();
         let media = Media::open(&medium).unwrap();

@@ -101,9 +101,11 @@ pub(super) fn joliet(bytes: &[u8]) -> Name {
     Name::new(bytes.chunks_exact(2).map(|pair| u16::from_be_bytes([pair[0], pair[1]])).collect::<Vec<_>>())
 }
 
-/// A name of the primary tree, of one byte for each character; beyond ASCII, which it should not be, as Latin-1.
+/// A name of the primary tree, which should be of a few ASCII characters. Those of writers that think little of this are UTF-8
+/// (`genisoimage -iso-level 4`), or else are taken as Latin-1.
 pub(super) fn plain(bytes: &[u8]) -> Name {
-    Name::new(bytes.iter().map(|byte| u16::from(*byte)).collect::<Vec<_>>())
+    let latin = || Name::new(bytes.iter().map(|byte| u16::from(*byte)).collect::<Vec<_>>());
+    std::str::from_utf8(bytes).map_or_else(|_| latin(), Name::from)
 }
 
 /// A file's name without its version (`;1`) and without the dot before an empty extension.
@@ -141,6 +143,7 @@ mod tests {
             assert_eq!(without_version(&recorded.into()).to_string(), name, "{recorded}");
         }
         assert_eq!(padded(&plain(b"NANO    ")), "NANO".into());
+        assert_eq!((plain("Grüße".as_bytes()), plain(b"Gr\xFC\xDFe")), ("Grüße".into(), "Grüße".into()));
     }
 
     #[test]
