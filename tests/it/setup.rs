@@ -128,9 +128,9 @@ fn what_is_set_up_is_read_back_by_others() {
     assert_eq!(of_system(r"Control\ComputerName\ComputerName", "ComputerName"), "web01");
     assert_eq!(of_system(r"Services\Tcpip\Parameters", "Hostname"), "web01");
     assert_eq!(of_system(r"Services\Tcpip\Parameters", "NV Hostname"), "web01");
-    assert_eq!(of_system(r"Services\WinRM", "Start"), "0x2");
+    assert_eq!(of_system(r"Services\WinRM", "Start"), "2");
     assert_eq!(of_system(r"Control\TimeZoneInformation", "TimeZoneKeyName"), "Pacific Standard Time");
-    assert_eq!(of_system(r"Control\TimeZoneInformation", "Bias"), "0x1e0");
+    assert_eq!(of_system(r"Control\TimeZoneInformation", "Bias"), "480");
     let rules = r"Services\SharedAccess\Parameters\FirewallPolicy\FirewallRules";
     for port in [5985, 5986] {
         let rule = of_system(rules, &format!("nanovhd-WinRM-{port}-In-TCP"));
@@ -144,9 +144,9 @@ fn what_is_set_up_is_read_back_by_others() {
     let wsman = |key: &str, value: &str| {
         hive(&tools, &software, &format!(r"Microsoft\Windows\CurrentVersion\WSMAN\{key}"), value)
     };
-    assert_eq!(wsman(r"Listener\*+HTTP", "Port"), "0x1761");
-    assert_eq!(wsman(r"Listener\*+HTTPS", "Port"), "0x1762");
-    assert_eq!(wsman("Service", "allow_unencrypted"), "0x1");
+    assert_eq!(wsman(r"Listener\*+HTTP", "Port"), "5985");
+    assert_eq!(wsman(r"Listener\*+HTTPS", "Port"), "5986");
+    assert_eq!(wsman("Service", "allow_unencrypted"), "1");
     let listed = tools.run("reglookup", &["-p", "/Microsoft/Windows/CurrentVersion/WSMAN", text(&software)]);
     assert!(listed.contains("/Listener/*+HTTPS/uriprefix,SZ,wsman"), "{listed}");
 
