@@ -69,7 +69,7 @@ const TOOLS: &[(&str, &str)] = &[
     ("ruby", "ruby"),
     ("cmp", "diffutils"),
     ("/usr/share/doc/python3-libvhdi/copyright", "python3-libvhdi"), // a module, whose own file has the version in its name
-    ("time", "time"), // for `cargo xtask bench`
+    ("time", "time"),                                                // for `cargo xtask bench`
 ];
 
 /// The packages of [`TOOLS`] that lack a program here, each once.
