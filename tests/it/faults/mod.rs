@@ -6,9 +6,9 @@ mod boot;
 mod containers;
 mod ntfs;
 mod partitions;
-mod vmdk;
 mod qcow2;
 mod vdi;
+mod vmdk;
 pub(crate) mod volumes;
 
 use std::any::Any;
