@@ -117,10 +117,11 @@ impl Job {
         let catalog =
             self.catalog.as_ref().map(|catalog| self.list(catalog, sha256, &mut files, control)).transpose()?;
         let file = self.output.display().to_string();
+        let box_name = self.catalog.as_ref().map(|catalog| catalog.name.as_str());
         let place = Place {
             file: &file,
             bytes: written.bytes,
-            catalog: catalog.as_deref(),
+            catalog: catalog.as_deref().zip(box_name),
             format: disk.format,
             compression: self.compression,
         };

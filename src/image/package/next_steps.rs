@@ -12,8 +12,8 @@ pub struct Place<'p> {
     pub file: &'p str,
     /// The length of the file.
     pub bytes: u64,
-    /// The catalog that lists it, if it is a box.
-    pub catalog: Option<&'p str>,
+    /// The catalog that lists it, if it is a box, and the name of the box in that.
+    pub catalog: Option<(&'p str, &'p str)>,
     /// The container of the disk.
     pub format: Format,
     /// How the file is compressed as a whole.
@@ -86,9 +86,9 @@ pub fn next_steps(package: Package, facts: &MachineFacts, place: &Place<'_>) -> 
 fn vagrant(facts: &MachineFacts, place: &Place<'_>) -> Vec<String> {
     let shell = Shell::HERE;
     let provider = Provider::of(facts.target).map_or("hyperv", |provider| provider.name());
-    let name = shell.quote(&facts.name);
+    let name = shell.quote(place.catalog.map_or(&facts.name, |(_, name)| name));
     let add = match place.catalog {
-        Some(catalog) => format!("vagrant box add --provider {provider} {}", shell.path(catalog)),
+        Some((catalog, _)) => format!("vagrant box add --provider {provider} {}", shell.path(catalog)),
         None => format!("vagrant box add --provider {provider} --name {name} {}", shell.path(place.file)),
     };
     vec![add, format!("vagrant init {name}"), format!("vagrant up --provider {provider}")]

@@ -216,7 +216,7 @@ fn next_steps_are_commands() {
                 let place = Place {
                     file: "x",
                     bytes: 5,
-                    catalog: Some("x.json"),
+                    catalog: Some(("x.json", "me/x")),
                     format: target.format,
                     compression: Compression::None,
                 };

@@ -208,7 +208,7 @@ fn compressed_disks_come_back() {
         let told = pack(&packed, &["--compress", name]);
         assert!(told.contains(&format!("next       {program} ")), "{told}");
         let [small, large] = [&packed, &plain].map(|file| fs::metadata(file).unwrap().len());
-        assert!(small < large / 4, "{name}: {small} of {large}");
+        assert!(small < large / 3, "{name}: {small} of {large}");
         tools.run(program, &["-t", text(&packed)]);
         let back = tools.run_for_bytes(program, &["-dc", text(&packed)]);
         assert!(back == fs::read(&plain).unwrap(), "{name}");

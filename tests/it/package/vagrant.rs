@@ -158,7 +158,7 @@ fn a_catalog_leads_to_its_boxes() {
         succeed(fixed.iter().chain(&listed).chain(more))
     };
     let told = pack("one.box", "1.0.0", &[]);
-    assert!(told.contains("vagrant box add --provider hyperv"), "{told}");
+    assert!(told.contains("vagrant box add --provider hyperv") && told.contains("vagrant init me/nano"), "{told}");
     pack("two.box", "1.1.0", &["--memory=2G", "--cpus=2"]);
     let before = (fs::read(path("two.box")).unwrap(), fs::read(&catalog).unwrap());
     pack("two.box", "1.1.0", &["--memory=2G", "--cpus=2"]);
