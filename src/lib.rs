@@ -18,7 +18,7 @@
 //!                certificate      a self-signed certificate and its PFX
 //!                ntfs             Tree -> Plan -> Disk, and back
 //!                fat              a Tree into an EFI system partition, and out of one
-//!                partitions vhd vhdx vdi qcow2   what is around volumes; they know no Tree
+//!                partitions vhd vhdx vmdk vdi qcow2   what is around volumes; they know no Tree
 //! 1  codec     xpress, lzx, lzms, lznt1: bytes -> bytes, no container, no I/O
 //!    tree      names, metadata, where the bytes are; knows no on-disk format
 //! 0  base      positioned I/O, checksums, time stamps, UTF-16 names and their order, security descriptors
@@ -46,7 +46,8 @@
 //!   order in which it stores them. [`base::Disk::write_at`] takes `&self`: decoding, hashing and writing run in parallel without
 //!   a lock on the hot path, because the plan has assigned every place. A blob that several files share is decompressed once and
 //!   written to each of its places.
-//! * **Fresh, not edited.** There is no in-place NTFS editor, no allocator policy, no journal.
+//! * **Fresh, not edited.** A volume is laid out anew. The one exception is [`format::ntfs::Revision`], which says what a differencing
+//!   disk has to hold over its parent; that too is planned as a whole before anything is written, and needs no journal.
 //! * **Reproducible.** The clock and chance enter in [`image`] only, as a timestamp and a [seed](image::seed::Seed). The same
 //!   recipe and inputs give the same bytes on every machine.
 //!

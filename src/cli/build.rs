@@ -24,7 +24,6 @@ pub(super) fn run(command: &Build, json: bool, env: &mut Env<'_>) -> Result<()> 
         let azure = recipe.edits.setup.azure;
         recipe.edits = edits.clone();
         recipe.edits.setup.azure = azure;
-        recipe.edits.setup.azure = recipe.target.is_some_and(|target| target.azure);
         recipe.accept_dirty = command.accept_dirty;
     }
     let source = source(command, &recipes, env)?;

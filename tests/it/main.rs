@@ -27,6 +27,7 @@ mod revise;
 mod setup;
 mod spine;
 mod support;
+mod targets;
 mod trouble;
 mod uefi;
 mod vdi;

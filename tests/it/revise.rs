@@ -11,7 +11,7 @@ use nanovhd::base::{Disk, FileTime, MemoryDisk};
 use nanovhd::error::Kind;
 use nanovhd::format::ntfs::read::{Contents, Volume};
 use nanovhd::format::ntfs::{Base, Options, Plan, Revision, RevisionSummary};
-use nanovhd::tree::{Content, Link, Node, NodeId, Reparse, Stream, Times, Tree};
+use nanovhd::tree::{Content, Link, Node, NodeId, Reparse, Stream, Times, Tree, attributes};
 use nanovhd::verify::{Findings, Level, ntfs};
 
 use crate::support::blobs::Scattered;
@@ -483,8 +483,13 @@ fn other_programs_take_what_comes_out() {
             let revised = revise(&bytes, |tree| {
                 editor.edit(tree);
                 for id in Editor::files(tree) {
-                    let node = tree.node_mut(id); // links have no data, and wimlib takes none from them
-                    if node.reparse.is_some() {
+                    let links = tree.node(id).links();
+                    let node = tree.node_mut(id);
+                    if node.reparse.is_some() && links > 1 {
+                        node.reparse = None; // wimlib takes each name of a link for a link of its own
+                        node.attributes &= !attributes::REPARSE_POINT;
+                    } else if node.reparse.is_some() {
+                        // Links have no data, and wimlib takes none from them.
                         node.streams.retain(|stream| !stream.name.is_empty());
                     }
                 }

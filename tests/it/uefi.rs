@@ -25,7 +25,7 @@ use crate::support::qemu::{self, OVMF, QEMU};
 use crate::support::tools::{Tools, text};
 
 const MIB: u64 = 1 << 20;
-const NOW: FileTime = FileTime(131_193_288_015_000_000); // 2016-09-26 12:00:01.5
+const NOW: FileTime = FileTime(131_193_288_015_000_000); // 2016-09-26 02:00:01.5
 
 fn options(sector_size: u64, label: Option<&str>) -> fat::Options {
     fat::Options {
@@ -95,11 +95,7 @@ fn fat_volumes_are_what_dosfstools_and_mtools_read() {
         write(&image, &path, mib * MIB);
         let report = tools.run("fsck.vfat", &["-n", "-v", text(&path)]);
         let counted = image.summary().files + image.summary().directories + usize::from(label.is_some());
-        // It counts the label as a file, and on FAT32 the root as a directory.
-        assert!(
-            report.contains(&format!(": {counted} files")) || report.contains(&format!(": {} files", counted + 1)),
-            "{report}"
-        );
+        assert!(report.contains(&format!(": {counted} files")), "{counted}: {report}");
         for complaint in ["differ", "Dirty bit", "wrong", "Bad", "unused", "Free cluster summary"] {
             assert!(!report.contains(complaint), "{sector} {mib}: {report}");
         }
@@ -128,7 +124,7 @@ fn read_with_mtools(tools: &Tools, tree: &Tree, path: &Path, label: Option<&str>
         Some(label) => assert!(head.contains(&format!("is {}", label.to_uppercase())), "{head}"),
         None => assert!(head.contains("has no label"), "{head}"),
     }
-    assert!(head.contains("1234-ABCD") && head.contains("2016-09-26  12:00"), "{head}");
+    assert!(head.contains("1234-ABCD") && head.contains("2016-09-26   2:00"), "{head}");
     for file in ["::/EFI/Boot/bootx64.efi", "::/EFI/Microsoft/BCD"] {
         let bytes = tools.run_for_bytes("mtype", &[&image[..], &[file]].concat());
         assert_eq!(Some(bytes), tree.read_file(&file[3..]).unwrap());
@@ -196,7 +192,7 @@ fn partition_tables_are_what_gdisk_and_util_linux_read() {
         tools.run("sfdisk", &["--verify", text(&path)]);
     }
     write_tables(&path, 300 * MIB, 4096, &partitions(300 * MIB, 100 * MIB));
-    let options = ["-S", "4096", "-s", "-r", "-g", "-o", "START,END,UUID,NAME"];
+    let options = ["-S", "4096", "-r", "-g", "-o", "START,END,UUID,NAME"];
     let shown = tools.run("partx", &[&options[..], &[text(&path)]].concat());
     let first = shown.lines().next().unwrap_or_default();
     assert_eq!(first.split(' ').take(3).collect::<Vec<_>>(), ["256", "25855", "00000000-0000-0000-0000-0000000000e5"]);

@@ -68,7 +68,8 @@ const TOOLS: &[(&str, &str)] = &[
     ("vagrant", "vagrant"),
     ("ruby", "ruby"),
     ("cmp", "diffutils"),
-    ("time", "time"), // for `cargo xtask bench`
+    ("/usr/share/doc/python3-libvhdi/copyright", "python3-libvhdi"), // a module, whose own file has the version in its name
+    ("time", "time"),                                                // for `cargo xtask bench`
 ];
 
 /// The packages of [`TOOLS`] that lack a program here, each once.

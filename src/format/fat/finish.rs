@@ -1,9 +1,10 @@
-//! What the crate `fatfs` does not set: hidden sectors, attributes, times, and the second copy of what precedes the tables.
+//! What the crate `fatfs` does not set, or not right: hidden sectors, attributes, times, the second copy of what precedes the tables, and the first two
+//! entries of directories, which it gives long names, and the root's cluster for their parent (version 0.3.6; `fsck.vfat` complains).
 
 use std::sync::Arc;
 
 use zerocopy::little_endian::{U16, U32};
-use zerocopy::{FromBytes, IntoBytes};
+use zerocopy::{FromBytes, FromZeros, IntoBytes};
 
 use super::boot_code::boot_code;
 use super::ondisk::{self, ENTRY_LEN, Entry, Geometry, Width};
@@ -51,11 +52,11 @@ pub(super) fn finish(disk: &mut Sparse, tree: &Tree, geometry: &Geometry, option
 /// The entries of all directories as they are to be, with their places.
 fn entries(chains: &Chains, tree: &Tree, created: FileTime) -> Result<Vec<(u64, Entry)>> {
     let mut done = Vec::new();
-    let mut work = vec![(tree.root(), places(chains, None)?)];
-    while let Some((id, places)) = work.pop() {
+    let mut work = vec![(tree.root(), tree.root(), places(chains, None)?)];
+    while let Some((id, parent, places)) = work.pop() {
         let mut links = tree.node(id).children().iter();
         let mut long = LongName::default();
-        for at in places {
+        for (index, &at) in places.iter().enumerate() {
             let mut bytes = [0; ENTRY_LEN];
             chains.volume.read_at(at, &mut bytes)?;
             let Ok(mut entry) = Entry::read_from_bytes(&bytes) else { break };
@@ -71,13 +72,23 @@ fn entries(chains: &Chains, tree: &Tree, created: FileTime) -> Result<Vec<(u64, 
                 stamp(&mut entry, [created; 3]);
             } else if entry.name[0] == b'.' {
                 stamp(&mut entry, times(tree.node(id), created));
+                // The crate gives them long names, which they must not have: they are the first two entries.
+                let is_parent = entry.name[1] == b'.';
+                if is_parent {
+                    if parent == tree.root() {
+                        (entry.cluster_high, entry.cluster_low) = (0.into(), 0.into());
+                    }
+                    done.extend((2..=index).map(|index| (places[index], deleted())));
+                }
+                done.push((places[usize::from(is_parent)], entry));
+                continue;
             } else {
                 let link = links.next().filter(|link| link.name == name).ok_or_else(|| indistinct(tree, id))?;
                 let node = tree.node(link.node);
                 entry.attributes = attributes_of(node);
                 stamp(&mut entry, times(node, created));
                 if node.is_directory() {
-                    work.push((link.node, self::places(chains, Some(entry.cluster()))?));
+                    work.push((link.node, id, self::places(chains, Some(entry.cluster()))?));
                 }
             }
             done.push((at, entry));
@@ -87,6 +98,13 @@ fn entries(chains: &Chains, tree: &Tree, created: FileTime) -> Result<Vec<(u64, 
         }
     }
     Ok(done)
+}
+
+/// An entry that is free.
+fn deleted() -> Entry {
+    let mut entry = Entry::new_zeroed();
+    entry.name[0] = 0xE5;
+    entry
 }
 
 /// The crate opens a file where it should make one, if it takes the two names for the same.

@@ -107,19 +107,24 @@ impl Image {
         Ok(Self { disk, summary })
     }
 
-    /// The least length of a FAT32 volume that a tree fits into, in whole MiB.
+    /// The least length of a FAT32 volume that a tree fits into, in whole MiB; [`u64::MAX`] for one that is too large for any.
     pub fn needed(tree: &Tree, sector_size: u64) -> u64 {
+        if total(tree) > MAX_BYTES {
+            return u64::MAX;
+        }
         let length = |cluster: u64| {
             let clusters = clusters(tree, cluster, true).max(MIN_CLUSTERS_32) + 1; // one for what rounding takes
             let table = ((clusters + 2) * 4).next_multiple_of(sector_size);
             (RESERVED * sector_size + 2 * table + clusters * cluster).next_multiple_of(1 << 20)
         };
-        // A cluster is as long as the volume makes it.
+        // A cluster is as long as the volume makes it. The files that are taken do not fill one with more than 4 KiB.
         let mut cluster = sector_size;
         loop {
             let len = length(cluster);
             match u64::from(default_cluster(len, sector_size)) {
                 larger if larger > cluster => cluster = larger,
+                // One that is so short would get smaller clusters, and larger tables for them.
+                smaller if smaller < cluster => return LONGEST_OF_512 + (1 << 20),
                 _ => return len,
             }
         }
@@ -146,6 +151,8 @@ impl Image {
     }
 }
 
+/// The longest FAT32 volume that gets clusters of 512 bytes: 260 MiB.
+const LONGEST_OF_512: u64 = 260 << 20;
 /// Sectors before the first table that the crate reserves in FAT32 volumes.
 const RESERVED: u64 = 8;
 
@@ -219,8 +226,8 @@ fn label(label: &str) -> Result<[u8; 11]> {
 /// a sector.
 fn default_cluster(len: u64, sector_size: u64) -> u32 {
     let cluster = match len {
-        0..=0x1040_0000 => 512,
-        0x1040_0001..=0x2_0000_0000 => 4096,
+        0..=LONGEST_OF_512 => 512,
+        0..=0x2_0000_0000 => 4096,
         _ => (len.next_power_of_two() >> 31) << 10,
     };
     cluster.max(sector_size).min(MAX_CLUSTER.into()) as u32

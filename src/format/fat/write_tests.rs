@@ -1,13 +1,14 @@
 //! Volumes that we write, through our own reader; foreign tools read them in the integration tests.
 
+use std::num::NonZeroUsize;
 use std::sync::Arc;
 
 use super::*;
 use crate::base::{FileTime, MemoryDisk};
 use crate::error::{Kind, Result};
-use crate::tree::{Content, Link, Node, NodeId, Times, Tree, attributes};
+use crate::tree::{BlobError, BlobId, BlobSink, BlobStore, Content, Link, Node, NodeId, Times, Tree, attributes};
 
-const NOW: FileTime = FileTime(131_193_288_015_000_000); // 2016-09-26 12:00:01.5
+const NOW: FileTime = FileTime(131_193_288_015_000_000); // 2016-09-26 02:00:01.5
 
 fn options(sector_size: u64) -> Options {
     Options { sector_size, hidden_sectors: 2048, serial: 0x1234_ABCD, label: None, created: NOW, starts_bios: false }
@@ -142,14 +143,48 @@ fn needed_is_the_least_that_does() {
         assert_eq!(small, if sector == 512 { 33 << 20 } else { 257 << 20 });
         assert_eq!(Image::new(&tree, small, &options(sector)).unwrap().summary().kind, "FAT32");
         let root = tree.root();
-        for number in 0..3 {
-            add(&mut tree, root, &format!("large{number}"), file(&vec![1; 100 << 20]));
-        }
+        // Just more than fits with the smallest clusters, which a volume gets that is just long enough for larger ones.
+        add(&mut tree, root, "large", file(&vec![1; 258 << 20]));
         let large = Image::needed(&tree, sector);
         assert_eq!(Image::new(&tree, large, &options(sector)).unwrap().summary().kind, "FAT32");
         let error = Image::new(&tree, large - (2 << 20), &options(sector)).err().unwrap();
         assert_eq!(error.kind(), Kind::NoSpace, "{error}");
+        let root = tree.root();
+        let beyond = Content::Blob { store: tree.add_store(Arc::new(Nothing)), blob: BlobId(0), len: u64::MAX };
+        add(&mut tree, root, "beyond", Node::file(0, Times::default(), beyond));
+        assert_eq!(Image::needed(&tree, sector), u64::MAX);
+        let error = Image::new(&tree, large, &options(sector)).err().unwrap();
+        assert_eq!(error.kind(), Kind::Unsupported, "{error}");
     }
+}
+
+/// A store that is not to be asked.
+struct Nothing;
+
+impl BlobStore for Nothing {
+    fn position(&self, _: BlobId) -> u64 {
+        unreachable!()
+    }
+
+    fn stream(&self, _: &[BlobId], _: NonZeroUsize, _: &dyn BlobSink) -> Result<(), BlobError> {
+        unreachable!()
+    }
+
+    fn read(&self, _: BlobId) -> Result<Vec<u8>> {
+        unreachable!()
+    }
+}
+
+#[test]
+fn a_file_with_two_names_becomes_two_files() {
+    let mut tree = sample();
+    let node = tree.find(r"\EFI\Microsoft\Boot\BCD").unwrap();
+    tree.add_link(tree.root(), Link { name: "other name".into(), short: None, node }).unwrap();
+    let image = Image::new(&tree, 8 << 20, &options(512)).unwrap();
+    assert_eq!(image.summary().files, 154);
+    let back = read(&image, 8 << 20);
+    assert_eq!(back.read_file("other name").unwrap().unwrap(), filler(32_768));
+    assert_ne!(back.find("other name"), back.find(r"\EFI\Microsoft\Boot\BCD"));
 }
 
 #[test]

@@ -14,6 +14,9 @@
 //! Tree --census--> who has which name --attributes--> what each record holds --plan--> where everything lies --write--> Disk
 //! ```
 //!
+//! A [`Revision`] is the other way to write: it changes files of a volume on the layout that this has, for disks that hold just what
+//! differs from another.
+//!
 //! Everything follows from the lengths that the tree knows, so [`Plan::new`] settles the whole volume before a single blob
 //! is read, and [`Plan::write`] writes each allocated byte once. The plan keeps only a few integers for each file; what a
 //! record holds is worked out again, by the same function, when it is written.

@@ -359,9 +359,7 @@ fn footer(file: &dyn ReadAt, front: &Header) -> Result<Header> {
 fn read_descriptor(file: &dyn ReadAt, header: &Header) -> Result<Descriptor> {
     let (sector, len) = (header.descriptor.get(), header.descriptor_len.get());
     if sector == 0 || len == 0 {
-        return Err(Error::unsupported("a part of a VMDK of several files: it has no descriptor")
-            .allowed(ALLOWED)
-            .hint("name the descriptor's file, the small one: qemu-img convert -f vmdk -O vhdx FILE.vmdk FILE.vhdx"));
+        return Err(no_descriptor());
     }
     if len > MAX_DESCRIPTOR || sector > file.len() / SECTOR {
         return Err(Error::corrupt("VMDK header: place of the descriptor")
@@ -374,10 +372,20 @@ fn read_descriptor(file: &dyn ReadAt, header: &Header) -> Result<Descriptor> {
     Ok(Descriptor::parse(&text))
 }
 
+fn no_descriptor() -> Error {
+    Error::unsupported("a part of a VMDK of several files: it has no descriptor")
+        .allowed(ALLOWED)
+        .hint("name the descriptor's file, the small one: qemu-img convert -f vmdk -O vhdx FILE.vmdk FILE.vhdx")
+}
+
 fn check_descriptor(descriptor: &Descriptor) -> Result<()> {
     if descriptor.parent_cid.is_some_and(|parent| parent != NO_PARENT) {
         return Err(Error::unsupported("a VMDK that holds a snapshot's changes only")
             .hint("name the last file of the chain: qemu-img convert -f vmdk -O vhdx FILE.vmdk FILE.vhdx"));
+    }
+    // qemu leaves room for one in such parts.
+    if descriptor.create_type.is_none() && descriptor.extents.is_empty() {
+        return Err(no_descriptor());
     }
     let known = [Variant::Sparse, Variant::StreamOptimized].map(Variant::create_type);
     let kind = descriptor.create_type.as_deref().unwrap_or_default();

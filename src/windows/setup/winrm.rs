@@ -172,11 +172,13 @@ fn open_firewall(ports: &[u16], hives: &Hives, changes: &mut Changes, report: &m
     for (name, port) in names.zip(ports) {
         firewall.allow(changes, &format!("nanovhd-WinRM-{port}-In-TCP"), *port, &name);
     }
-    let rules = firewall.enable(changes, REMOTE_EVENT_LOG);
+    let rules = match firewall.enable(changes, REMOTE_EVENT_LOG) {
+        0 => String::new(),
+        1 => "; 1 rule for remote event logs is in force".into(),
+        rules => format!("; {rules} rules for remote event logs are in force"),
+    };
     let ports: Vec<String> = ports.iter().map(u16::to_string).collect();
-    report
-        .done
-        .push(format!("the firewall lets in TCP {}, and {rules} rules for remote event logs", ports.join(" and ")));
+    report.done.push(format!("the firewall lets TCP {} in{rules}", ports.join(" and ")));
     Vec::new()
 }
 
@@ -188,6 +190,7 @@ fn import(certificate: &SelfSigned) -> Step {
     let commands = vec![
         format!("rem SHA-1 {}", hexadecimal(&certificate.thumbprint())),
         format!(r"if exist %SystemRoot%\System32\certutil.exe ({others}) else ({nano})"),
+        "if errorlevel 1 exit 1".to_owned(),
         "powershell.exe -NoProfile -NonInteractive -Command \"Restart-Service WinRM\"".to_owned(),
     ];
     Step::new("Import the certificate of WinRM", commands)

@@ -336,6 +336,7 @@ const METADATA: u32 = 0x8B7C_A206;
 const FILE_PARAMETERS: u32 = 0xCAA1_6737;
 const VIRTUAL_SIZE: u32 = 0x2FA5_4224;
 const LOGICAL_SECTOR: u32 = 0x8141_BF1D;
+const PARENT_LOCATOR: u32 = 0xA8D3_5F2D;
 
 /// Where an entry of the metadata table is, and where its item.
 fn item(chain: &Chain, id: u32) -> (usize, usize) {
@@ -399,6 +400,21 @@ fn name_parent(chain: &mut Chain) {
     }
     put(&mut chain[0], start + 10, 2, count as u64 + 1);
     chain[0][start + LOCATOR_AT..][..locator.len()].copy_from_slice(&locator);
+}
+
+/// Changes the parent locator.
+fn locator(chain: &mut Chain, change: impl Fn(&mut [u8])) -> Where {
+    let (_, at) = item(chain, PARENT_LOCATOR);
+    change(&mut chain[0][at..at + 1000]);
+    Where::Named("locator")
+}
+
+/// Replaces a text in UTF-16 by one that is as long.
+fn replace(bytes: &mut [u8], old: &str, new: &str) {
+    let (old, new) = (units(old), units(new));
+    assert_eq!(old.len(), new.len());
+    let at = bytes.windows(old.len()).position(|window| window == old).expect("the text is there");
+    bytes[at..at + new.len()].copy_from_slice(&new);
 }
 
 const VHDX: Faults = &[
@@ -544,6 +560,24 @@ const DIFFERENCING_VHDX: Faults = &[
     fault(Rule::VhdxParent, "a VHD", |c| {
         c[1] = dynamic().remove(0);
         Where::Whole
+    }),
+    fault(Rule::VhdxParent, "of other sectors", |c| {
+        c.swap(0, 1);
+        set_item(c, LOGICAL_SECTOR, 4, 4096);
+        c.swap(0, 1);
+        Where::Whole
+    }),
+    fault(Rule::VhdxLocator, "no path", |c| locator(c, |text| replace(text, "relative_path", "relative_patH"))),
+    fault(Rule::VhdxLocator, "a key twice", |c| {
+        locator(c, |text| text.copy_within(20..32, 32));
+        locator(c, |_| ())
+    }),
+    fault(Rule::VhdxLocator, "an empty text", |c| locator(c, |text| text[32 + 10..32 + 12].fill(0))),
+    fault(Rule::VhdxLocator, "reserved bytes", |c| locator(c, |text| text[16] = 1)),
+    fault(Rule::VhdxLocator, "an absolute path of another form", |c| {
+        locator(c, |text| replace(text, "relative_path", "volume_path\0\0"));
+        // The key without the two units that are too many.
+        locator(c, |text| text[32 + 8] -= 4)
     }),
     fault(Rule::VhdxBat, "a part of a block, and no sector bitmap", |c| bat(c, 0, |entry| entry | 7)),
     fault(Rule::VhdxBat, "a sector bitmap in an unknown state", |c| bat(c, SECTOR_BITMAP, |_| 7)),

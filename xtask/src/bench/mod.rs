@@ -5,6 +5,7 @@
 
 mod codecs;
 mod corpus;
+mod forks;
 mod measure;
 pub(crate) mod parts;
 mod targets;
@@ -70,6 +71,7 @@ pub(crate) fn run(args: &Args) -> Result<()> {
     let rounds = args.rounds.get();
     let processor = whole(&ours, &corpus, rounds)?;
     targets::compare(&ours, &corpus.wim, rounds)?;
+    forks::measure(&ours, &corpus.wim, rounds)?;
     codecs::compare(&worker, &corpus, rounds)?;
     codecs::sum_up(&worker, &corpus, processor, rounds)
 }

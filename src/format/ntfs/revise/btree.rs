@@ -479,3 +479,124 @@ fn name_of(key: &[u8]) -> Vec<u16> {
 fn words(key: &[u8]) -> impl Iterator<Item = u32> {
     (0..key.len().div_ceil(4)).map(|word| u32_at(key, 4 * word).unwrap_or(0))
 }
+
+#[cfg(test)]
+mod tests {
+    use std::collections::BTreeSet;
+
+    use super::*;
+    use crate::format::ntfs::geometry::tests::geometry;
+    use crate::format::ntfs::write::index::{push_view, small_root};
+
+    /// An entry whose key is a number, with so many bytes of data.
+    fn entry(number: u32, data: usize) -> Vec<u8> {
+        let mut bytes = Vec::new();
+        push_view(&mut bytes, &number.to_le_bytes(), &vec![7; data], (20 + data).next_multiple_of(8));
+        bytes
+    }
+
+    fn numbers(index: &Index) -> Vec<u32> {
+        index.all().map(|entry| u32_at(key(entry), 0).unwrap()).collect()
+    }
+
+    /// Leaves are of one depth, no node but the root overflows, and none but the root is without entries.
+    fn check(index: &Index) {
+        let mut stack = vec![(ROOT, 0)];
+        let mut leaves = BTreeSet::new();
+        while let Some((page, depth)) = stack.pop() {
+            assert!(page == ROOT || index.fits(page));
+            let Page { items, end, .. } = &index.pages[page];
+            assert!(page == ROOT || !items.is_empty(), "an empty page");
+            match end {
+                None => _ = leaves.insert(depth),
+                Some(end) => stack.push((*end, depth + 1)),
+            }
+            for item in items {
+                assert_eq!(item.child.is_some(), end.is_some());
+                stack.extend(item.child.map(|child| (child, depth + 1)));
+            }
+        }
+        assert_eq!(leaves.len(), 1, "leaves of several depths");
+    }
+
+    #[test]
+    fn random_edits_leave_what_a_set_would_hold() {
+        for cluster in [512, 4096, 65536] {
+            let geometry = geometry(512, cluster);
+            let root = small_root(&geometry, collation::ULONG, &[]);
+            let mut values = Values { root, blocks: None };
+            let mut expected = BTreeSet::new();
+            let mut seed = 1u32;
+            let mut random = |end: u32| {
+                seed = seed.wrapping_mul(1_664_525).wrapping_add(1_013_904_223);
+                (seed >> 8) % end
+            };
+            for round in 0..40 {
+                let mut index = Index::load(&geometry, values, 300).unwrap();
+                let shrinks = round % 8 >= 5;
+                for _ in 0..random(600) {
+                    let number = random(3000);
+                    if random(10) < if shrinks { 9 } else { 3 } {
+                        assert_eq!(index.remove(&number.to_le_bytes()), expected.remove(&number));
+                    } else {
+                        let bytes = entry(number, random(500) as usize);
+                        assert_eq!(index.insert(bytes), expected.insert(number));
+                    }
+                }
+                if round % 13 == 12 {
+                    for number in std::mem::take(&mut expected) {
+                        assert!(index.remove(&number.to_le_bytes()));
+                    }
+                }
+                check(&index);
+                assert_eq!(numbers(&index), expected.iter().copied().collect::<Vec<_>>());
+                values = index.finish();
+                assert!(values.root.len() <= 300);
+            }
+        }
+    }
+
+    #[test]
+    fn what_is_not_touched_stays_as_it_is() {
+        let geometry = geometry(512, 4096);
+        let values = Values { root: small_root(&geometry, collation::ULONG, &[]), blocks: None };
+        let mut index = Index::load(&geometry, values, 300).unwrap();
+        (0..2000).for_each(|number| assert!(index.insert(entry(2 * number, 40))));
+        let before = index.finish();
+        let index = Index::load(&geometry, before.clone(), 300).unwrap();
+        assert_eq!(index.finish(), before);
+        let mut index = Index::load(&geometry, before.clone(), 300).unwrap();
+        assert!(index.replace(entry(2000, 40)) && !index.replace(entry(2001, 40)) && !index.remove(&[1, 0, 0, 0]));
+        assert_eq!(index.finish(), before, "the same entry once more");
+        let mut index = Index::load(&geometry, before.clone(), 300).unwrap();
+        assert!(index.insert(entry(2001, 40)) && !index.insert(entry(2000, 40)));
+        let (after, before) = (index.finish().blocks.unwrap().0, before.blocks.unwrap().0);
+        let changed = after.chunks(INDEX_BLOCK).zip(before.chunks(INDEX_BLOCK)).filter(|(a, b)| a != b).count();
+        assert!(changed <= 2, "{changed}");
+    }
+
+    #[test]
+    fn damaged_indexes_are_refused_or_taken_but_do_no_harm() {
+        let geometry = geometry(512, 4096);
+        let values = Values { root: small_root(&geometry, collation::ULONG, &[]), blocks: None };
+        let mut index = Index::load(&geometry, values, 300).unwrap();
+        (0..300).for_each(|number| assert!(index.insert(entry(number, 40))));
+        let good = index.finish();
+        let len = good.blocks.as_ref().unwrap().0.len();
+        let mut refused = 0;
+        for at in (0..good.root.len()).chain((0..len).step_by(3)) {
+            let mut evil = good.clone();
+            evil.root[at % good.root.len()] ^= if at < good.root.len() { 0x41 } else { 0 };
+            evil.blocks.as_mut().unwrap().0[at] ^= 0x81;
+            match Index::load(&geometry, evil, 300) {
+                Err(_) => refused += 1,
+                Ok(mut index) => {
+                    index.insert(entry(1000, 400));
+                    index.remove(&5u32.to_le_bytes());
+                    index.finish();
+                }
+            }
+        }
+        assert!(refused > 100, "{refused}");
+    }
+}

@@ -1,4 +1,32 @@
-//! A volume with some of its files changed, on the layout that it has.
+//! A volume with some of its files changed, on the layout that it has: what a differencing disk over it has to hold.
+//!
+//! ```text
+//! Base (records, free clusters, a tree) + edited tree --changes--> files to be revised --planner--> pieces of metadata, contents --write--> Disk
+//! ```
+//!
+//! | | what becomes of it |
+//! |---|---|
+//! | a file that is as it was | nothing: not a byte of its record, its contents and its directory is written |
+//! | a file that changed | keeps record, sequence number and all attributes that the tree does not speak of; its record is made anew |
+//! | a stream that changed | lies in the clusters that it had, cut or extended; compressed, sparse and encrypted ones are kept as long as they do not change, and become plain ones then |
+//! | a file that is new | takes the first free record, or one that `$MFT` gets; small contents are in the record, others in free clusters, together where that is possible |
+//! | a file that goes | its records are marked as free, with the next sequence number; its clusters are free for what is new |
+//! | a directory | entries are put in, taken out and replaced in its blocks, as in any B+tree |
+//! | `$Secure` | new descriptors stand behind those that are there; those that nobody has any more stay |
+//! | `$Extend` | `$ObjId:$O` and `$Reparse:$R` follow the files; `$Quota`, `$UsnJrnl` and the rest stay as they are |
+//! | `$LogFile` | is emptied, if anything changes and if there is anything in it |
+//! | `$Volume` | keeps its state; a label can be given |
+//!
+//! All of that holds for volumes that anyone made, with these limits: blocks of indexes have 4096 bytes; an index, or `$SDS`, that is to be
+//! changed is not longer than 256 MiB; and a `$MFT` that is in so many pieces that record 0 does not hold them cannot grow.
+//!
+//! Entries of `$MFT` itself in the root directory are not brought up to date when it grows, as Windows does not do it either.
+//!
+//! # What it costs
+//!
+//! A [`Base`] has the tree once more, 8 bytes for each file, `$MFT:$BITMAP`, and 16 bytes for each stretch of free clusters (the first
+//! 2^20 of them are known). A [`Revision`] has the records and index blocks that it writes in memory, and the indexes that it changes one at
+//! a time. Small blobs of new files are read while planning, since they become part of records.
 
 mod btree;
 mod changes;

@@ -4,7 +4,7 @@ use zerocopy::IntoBytes;
 
 use super::changes::{same_reparse, same_stream};
 use super::draft::{self, Draft, OwnName};
-use super::planner::{Edit, Planner, outside_of, without};
+use super::planner::{Edit, Planner, without};
 use crate::base::{Name, upcase};
 use crate::error::{Error, Result};
 use crate::format::ntfs::ondisk::{
@@ -33,18 +33,43 @@ const REPARSE_ENTRY: usize = 32;
 /// A name's key in the index of its directory, as far as the order of keys depends on it.
 pub(super) fn entry_key(name: &OwnName) -> Vec<u8> {
     let head = FileName {
-        parent: name.parent.into(),
+        parent: 0.into(),
         times: [0; 4].map(Into::into),
         allocated: 0.into(),
         size: 0.into(),
         attributes: 0.into(),
         tag: 0.into(),
-        name_len: name.name.len() as u8,
-        namespace: name.namespace,
+        name_len: 0,
+        namespace: 0,
     };
-    let mut key = head.as_bytes().to_vec();
-    key.extend(name.name.iter().flat_map(|unit| unit.to_le_bytes()));
-    key
+    name_value(name, head)
+}
+
+/// The value of a `$FILE_NAME` whose head says the rest of what there is to say about the file.
+fn name_value(name: &OwnName, rest: FileName) -> Vec<u8> {
+    let (name_len, namespace) = (name.name.len() as u8, name.namespace);
+    let mut value = FileName { parent: name.parent.into(), name_len, namespace, ..rest }.as_bytes().to_vec();
+    value.extend(name.name.iter().flat_map(|unit| unit.to_le_bytes()));
+    value
+}
+
+/// Puts the names of a file in the place of those that it has. They keep their numbers, as far as they stay.
+fn replace_names(draft: &mut Draft, old: &[OwnName], names: &[OwnName]) {
+    let attributes = &mut draft.file.attributes;
+    let place = attributes.iter().position(|attribute| attribute.kind == kind::FILE_NAME).unwrap_or(attributes.len());
+    let gone: Vec<Attribute> = attributes.extract_if(.., |attribute| attribute.kind == kind::FILE_NAME).collect();
+    let instance = |name: &OwnName| {
+        let of_name = old.iter().zip(&gone).find(|(other, _)| *other == name);
+        of_name.and_then(|(_, attribute)| attribute.instance)
+    };
+    let new = names.iter().map(|name| Attribute {
+        kind: kind::FILE_NAME,
+        name: Vec::new(),
+        flags: 0,
+        instance: instance(name),
+        value: Value::Resident(entry_key(name)),
+    });
+    attributes.splice(place..place, new.collect::<Vec<_>>());
 }
 
 /// A file's name in a tree that is not among the names that it has on the base.
@@ -73,10 +98,12 @@ impl Planner<'_> {
         if old.is_some_and(|old| old.is_directory() != node.is_directory()) {
             return Err(Error::unsupported("a file that becomes a directory, or the other way round"));
         }
-        let was = Known::of(&draft);
-        self.revise_streams(&mut draft, old, node)?;
+        let old_tag = self.tag(&draft)?;
+        self.revise_streams(&mut draft, old, node, old_tag)?;
         self.revise_reparse(&mut draft, old, node)?;
-        revise_extended(&mut draft, old, node)?;
+        self.revise_extended(&mut draft, old, node);
+        let tag = self.tag(&draft)?;
+        self.revise_tag(old_tag, tag, reference);
         if old.is_none_or(|old| old.object_id != node.object_id) {
             draft.take(kind::OBJECT_ID, &[]);
             if let Some(object_id) = &node.object_id {
@@ -89,18 +116,25 @@ impl Planner<'_> {
             draft.add(kind::INDEX_ROOT, I30, 0, Value::Resident(root));
         }
         self.revise_information(&mut draft, old, node)?;
-        self.revise_tag(was.tag, Known::of(&draft).tag, reference);
-        self.revise_names(&mut draft, id, node)?;
+        self.revise_names(&mut draft, id, node, tag)?;
         self.note_losses(id, old, node);
         self.drafts.insert(draft.file.number, draft);
         Ok(())
     }
 
     /// Takes a file that goes out of the views.
-    pub(super) fn forget(&mut self, draft: &Draft, reference: u64) {
-        self.revise_tag(Known::of(draft).tag, None, reference);
+    pub(super) fn forget(&mut self, draft: &Draft, reference: u64) -> Result<()> {
+        let tag = self.tag(draft)?;
+        self.revise_tag(tag, None, reference);
         let object_id = draft.resident(kind::OBJECT_ID, &[]).map(<[u8]>::to_vec);
         self.revise_object_id(object_id.as_deref(), None, reference);
+        Ok(())
+    }
+
+    /// The tag of a file's reparse point, be it as on the base or new and still in the record.
+    fn tag(&self, draft: &Draft) -> Result<Option<u32>> {
+        let value = draft.find(kind::REPARSE_POINT, &[]).map(|attribute| self.bytes_of(&attribute.value));
+        Ok(value.transpose()?.map(|value| word(&value, 0)))
     }
 
     fn revise_tag(&mut self, old: Option<u32>, new: Option<u32>, reference: u64) {
@@ -131,10 +165,10 @@ impl Planner<'_> {
         }));
     }
 
-    fn revise_streams(&mut self, draft: &mut Draft, old: Option<&Node>, node: &Node) -> Result<()> {
+    fn revise_streams(&mut self, draft: &mut Draft, old: Option<&Node>, node: &Node, tag: Option<u32>) -> Result<()> {
         let before = old.map_or(&[][..], |old| &old.streams);
         let twin = |stream: &Stream| before.iter().find(|other| other.name == stream.name);
-        if Known::of(draft).tag == Some(WOF_TAG) && !node.is_directory() {
+        if tag == Some(WOF_TAG) && !node.is_directory() {
             let main = node.streams.iter().find(|stream| stream.name.is_empty());
             let stays = main.zip(before.iter().find(|stream| stream.name.is_empty()));
             if node.reparse.is_some() || !stays.is_some_and(|(now, then)| same_stream(now, then)) {
@@ -236,6 +270,20 @@ impl Planner<'_> {
         node.reparse.as_ref().map_or(Ok(()), |reparse| self.put_reparse(draft, reparse))
     }
 
+    fn revise_extended(&mut self, draft: &mut Draft, old: Option<&Node>, node: &Node) {
+        if old.map_or(&[][..], |old| &old.extended) == node.extended {
+            return;
+        }
+        draft.take(kind::EA_INFORMATION, &[]);
+        let gone = draft.take(kind::EA, &[]);
+        gone.iter().for_each(|gone| self.release_value(&gone.value));
+        if !node.extended.is_empty() {
+            let information = ea_information(&node.extended).as_bytes().to_vec();
+            draft.add(kind::EA_INFORMATION, &[], 0, Value::Resident(information));
+            draft.add(kind::EA, &[], 0, Value::Resident(extended_attributes(&node.extended)));
+        }
+    }
+
     fn put_reparse(&mut self, draft: &mut Draft, reparse: &crate::tree::Reparse) -> Result<()> {
         let mut value = reparse_header(reparse).as_bytes().to_vec();
         value.extend(self.tree.read(&reparse.data)?);
@@ -295,55 +343,44 @@ impl Planner<'_> {
     }
 
     /// Gives a file its names, and directories the entries for them.
-    fn revise_names(&mut self, draft: &mut Draft, id: NodeId, node: &Node) -> Result<()> {
+    fn revise_names(&mut self, draft: &mut Draft, id: NodeId, node: &Node, tag: Option<u32>) -> Result<()> {
         let old = draft.names()?;
         let names = if id == self.tree.root() { old.clone() } else { self.names(id, &old)? };
         let reference = self.references[id.index()];
         for gone in without(&old, &names) {
             self.edit_entry(gone.parent, Edit::Remove(entry_key(gone)));
         }
-        let place = draft.file.attributes.iter().position(|attribute| attribute.kind == kind::FILE_NAME);
-        let numbered: Vec<(OwnName, Option<u16>)> = {
-            let taken = draft.file.attributes.extract_if(.., |attribute| attribute.kind == kind::FILE_NAME);
-            old.iter().cloned().zip(taken.map(|attribute| attribute.instance)).collect()
-        };
-        let mut place = place.unwrap_or(draft.file.attributes.len());
+        replace_names(draft, &old, &names);
+        self.fit(draft)?; // what directories say about the main stream depends on where it is
         let (allocated, size) = if node.is_directory() { (0, 0) } else { draft::main_sizes(draft, &self.geometry) };
         let information = draft.resident(kind::STANDARD_INFORMATION, &[]).unwrap_or_default();
-        let mut flags = word(information, 32);
-        flags |= if node.is_directory() { name_flag::DIRECTORY } else { 0 };
+        let directory = if node.is_directory() { name_flag::DIRECTORY } else { 0 };
+        let attributes = word(information, 32) | directory;
         let packed = draft.resident(kind::EA_INFORMATION, &[]).map_or(0, |value| word(value, 0) & 0xFFFF);
-        let tag = Known::of(draft).tag.unwrap_or(packed);
-        let entry_times = times(&node.times).map(Into::into);
-        for name in &names {
-            let head_of = FileName {
-                parent: name.parent.into(),
-                times: entry_times,
-                allocated: allocated.into(),
-                size: size.into(),
-                attributes: flags.into(),
-                tag: tag.into(),
-                name_len: name.name.len() as u8,
-                namespace: name.namespace,
-            };
-            let mut value = head_of.as_bytes().to_vec();
-            value.extend(name.name.iter().flat_map(|unit| unit.to_le_bytes()));
+        let head_of = FileName {
+            parent: 0.into(),
+            times: times(&node.times).map(Into::into),
+            allocated: allocated.into(),
+            size: size.into(),
+            attributes: attributes.into(),
+            tag: tag.unwrap_or(packed).into(),
+            name_len: 0,
+            namespace: 0,
+        };
+        let stored = draft.file.attributes.iter_mut().filter(|attribute| attribute.kind == kind::FILE_NAME);
+        let mut entries = Vec::with_capacity(names.len());
+        for (name, attribute) in names.iter().zip(stored) {
+            let value = name_value(name, head_of);
             let len = entry_len(value.len());
             let mut entry = head(reference, len, value.len(), 0).as_bytes().to_vec();
             entry.extend_from_slice(&value);
             entry.resize(len, 0);
+            attribute.value = Value::Resident(value);
+            entries.push(entry);
+        }
+        for (name, entry) in names.iter().zip(entries) {
             let is_known = old.iter().any(|other| other.parent == name.parent && other.name == name.name);
             self.edit_entry(name.parent, if is_known { Edit::Update(entry) } else { Edit::Insert(entry) });
-            let instance = numbered.iter().find(|(other, _)| other == name).and_then(|(_, instance)| *instance);
-            let attribute = Attribute {
-                kind: kind::FILE_NAME,
-                name: Vec::new(),
-                flags: 0,
-                instance,
-                value: Value::Resident(value),
-            };
-            draft.file.attributes.insert(place, attribute);
-            place += 1;
         }
         Ok(())
     }
@@ -418,18 +455,6 @@ impl Planner<'_> {
 /// The shortest `$STANDARD_INFORMATION`, that of volumes before NTFS 3.0 and of some system files.
 const INFORMATION_OF_OLD: usize = 48;
 
-/// What is to be known of a file before and after.
-struct Known {
-    /// That of its reparse point.
-    tag: Option<u32>,
-}
-
-impl Known {
-    fn of(draft: &Draft) -> Self {
-        Self { tag: draft.resident(kind::REPARSE_POINT, &[]).map(|value| word(value, 0)) }
-    }
-}
-
 fn word(bytes: &[u8], at: usize) -> u32 {
     crate::base::bytes::u32_at(bytes, at).unwrap_or(0)
 }
@@ -443,21 +468,6 @@ fn new_file(reference: u64, node: &Node) -> File {
         list: Vec::new(),
         attributes: Vec::new(),
     }
-}
-
-fn revise_extended(draft: &mut Draft, old: Option<&Node>, node: &Node) -> Result<()> {
-    if old.map_or(&[][..], |old| &old.extended) == node.extended {
-        return Ok(());
-    }
-    draft.take(kind::EA_INFORMATION, &[]);
-    let gone = draft.take(kind::EA, &[]);
-    if !node.extended.is_empty() {
-        let information = ea_information(&node.extended).as_bytes().to_vec();
-        draft.add(kind::EA_INFORMATION, &[], 0, Value::Resident(information));
-        draft.add(kind::EA, &[], 0, Value::Resident(extended_attributes(&node.extended)));
-    }
-    let _ = outside_of(gone.map(|gone| gone.value));
-    Ok(())
 }
 
 fn check_no_system_name(units: &[u16]) -> Result<()> {

@@ -130,6 +130,7 @@ impl<'a> Planner<'a> {
         self.write_records()?;
         self.write_bitmap()?;
         self.empty_journal()?;
+        self.output.check()?;
         self.summary.losses = self.losses.describe(self.tree);
         self.summary.free_bytes = self.geometry.bytes(self.space.free_clusters());
         let used: u64 = self.output.used().iter().map(|range| range.end - range.start).sum();
@@ -143,7 +144,7 @@ impl<'a> Planner<'a> {
         for name in draft.names()? {
             self.edit_entry(name.parent, Edit::Remove(super::node::entry_key(&name)));
         }
-        self.forget(&draft, reference);
+        self.forget(&draft, reference)?;
         for attribute in &draft.file.attributes {
             if let Value::Outside(outside) = &attribute.value {
                 self.space.release(&outside.runs);
@@ -352,19 +353,9 @@ impl<'a> Planner<'a> {
         if draft.before.as_ref().is_some_and(|before| same_attributes(before, &mut draft.file)) {
             return Ok(());
         }
+        self.fit(&mut draft)?;
         let capacity = self.geometry.record_capacity();
-        let most = capacity / 2;
-        let parts_of = |file: &File| -> Vec<Part> {
-            let attributes = file.attributes.iter().enumerate();
-            attributes.flat_map(|(index, attribute)| draft::parts(attribute, index, most)).collect()
-        };
-        let mut parts = parts_of(&draft.file);
-        while parts.iter().map(|part| part.len).sum::<usize>() > capacity {
-            if !self.move_out(&mut draft)? {
-                break;
-            }
-            parts = parts_of(&draft.file);
-        }
+        let mut parts = parts_of(&draft.file, capacity);
         let is_listed = parts.iter().map(|part| part.len).sum::<usize>() > capacity;
         let was = std::mem::take(&mut draft.file.list);
         if !is_listed {
@@ -439,6 +430,14 @@ impl<'a> Planner<'a> {
             parts.iter().take_while(|part| file.attributes[part.attribute].kind < kind::ATTRIBUTE_LIST).count();
         parts.insert(behind, list_part);
         self.write_file(&file, &parts, Some(&holders))
+    }
+
+    /// Moves values out of the record until the rest fits into it, or none is left that may lie elsewhere.
+    pub(super) fn fit(&mut self, draft: &mut Draft) -> Result<()> {
+        let capacity = self.geometry.record_capacity();
+        let len = |file: &File| parts_of(file, capacity).iter().map(|part| part.len).sum::<usize>();
+        while len(&draft.file) > capacity && self.move_out(draft)? {}
+        Ok(())
     }
 
     /// Moves the longest value that may lie outside of the record there; gives whether there was one.
@@ -634,6 +633,12 @@ impl<'a> Planner<'a> {
         }
         Ok(())
     }
+}
+
+/// The parts of all attributes, of which two at least go into a record with that capacity.
+fn parts_of(file: &File, capacity: usize) -> Vec<Part> {
+    let attributes = file.attributes.iter().enumerate();
+    attributes.flat_map(|(index, attribute)| draft::parts(attribute, index, capacity / 2)).collect()
 }
 
 /// The clusters of a value; none for one in the record.

@@ -70,6 +70,26 @@ impl Output {
 
     /// The ranges that are written: sorted, apart from each other.
     pub(super) fn used(&self) -> Vec<Range<u64>> {
+        let mut used: Vec<Range<u64>> = Vec::new();
+        for range in self.claims() {
+            match used.last_mut() {
+                Some(last) if last.end >= range.start => last.end = last.end.max(range.end),
+                _ => used.push(range),
+            }
+        }
+        used
+    }
+
+    /// Makes sure that nothing is written twice: on a sound base, nothing is.
+    pub(super) fn check(&self) -> Result<()> {
+        match self.claims().windows(2).find(|pair| pair[0].end > pair[1].start) {
+            None => Ok(()),
+            Some(pair) => Err(Error::corrupt("clusters that belong to two streams").at(pair[1].start)),
+        }
+    }
+
+    /// Each piece that is written, in the order of the volume.
+    fn claims(&self) -> Vec<Range<u64>> {
         let settled = self.settled.iter().map(|(at, what)| *at..*at + what.len());
         let runs = self.contents.iter().flat_map(|stored| &stored.runs);
         let stored = runs.filter_map(|run| {
@@ -77,15 +97,8 @@ impl Output {
             Some(start..start + run.clusters * self.cluster)
         });
         let mut ranges: Vec<Range<u64>> = settled.chain(stored).collect();
-        ranges.sort_unstable_by_key(|range| range.start);
-        let mut used: Vec<Range<u64>> = Vec::new();
-        for range in ranges {
-            match used.last_mut() {
-                Some(last) if last.end >= range.start => last.end = last.end.max(range.end),
-                _ => used.push(range),
-            }
-        }
-        used
+        ranges.sort_unstable_by_key(|range| (range.start, range.end));
+        ranges
     }
 
     pub(super) fn write(
