@@ -168,7 +168,7 @@ fn dos(time: FileTime) -> (U16, U16, u8) {
     let moment = jiff::tz::Offset::UTC.to_datetime(moment);
     let date = (moment.year() as u16).saturating_sub(1980) << 9 | (moment.month() as u16) << 5 | moment.day() as u16;
     let second = moment.second() as u16;
-    let time = (moment.hour() as u16) << 11 | (moment.minute() as u16) << 5 | second / 2;
+    let time = (moment.hour() as u16) << 11 | (moment.minute() as u16) << 5 | (second / 2);
     (date.into(), time.into(), (second % 2) as u8 * 100 + hundredths)
 }
 
