@@ -107,7 +107,7 @@ mod tests {
         assert_eq!(own.within(2560..3584).count(), 0);
         assert!(own.holds(&(1024..2560)) && own.holds(&(4095..4096)));
         assert!(!own.holds(&(1023..1025)) && !own.holds(&(2559..2561)) && !own.holds(&(2560..2561)));
-        assert!(Own::new(4096, 512, &[4000..4097]).is_err());
+        assert!(Own::new(4096, 512, std::slice::from_ref(&(4000..4097))).is_err());
         assert_eq!(Own::new(4096, 512, &[]).unwrap(), Own::default());
     }
 

@@ -161,7 +161,7 @@ mod tests {
         assert!(disk.used().is_empty());
         disk.put(4090, &[1; 10]).unwrap();
         disk.put(9999, &[2]).unwrap();
-        assert_eq!(disk.used(), [0..10_000]);
+        assert!(matches!(disk.used().as_slice(), [all] if *all == (0..10_000)));
         assert!(disk.put(9999, &[0; 2]).is_err());
         let copy = MemoryDisk::new(10_000, 0);
         disk.copy_to(&copy).unwrap();

@@ -28,6 +28,7 @@ pub(super) struct Args {
 }
 
 #[derive(Debug, Subcommand)]
+#[expect(clippy::large_enum_variant, reason = "there is one of it")]
 pub(super) enum Command {
     Build(Build),
     Edit(Edit),

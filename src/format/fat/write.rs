@@ -226,8 +226,8 @@ fn label(label: &str) -> Result<[u8; 11]> {
 /// a sector.
 fn default_cluster(len: u64, sector_size: u64) -> u32 {
     let cluster = match len {
-        0..=LONGEST_OF_512 => 512,
-        0..=0x2_0000_0000 => 4096,
+        ..=LONGEST_OF_512 => 512,
+        ..=0x2_0000_0000 => 4096,
         _ => (len.next_power_of_two() >> 31) << 10,
     };
     cluster.max(sector_size).min(MAX_CLUSTER.into()) as u32

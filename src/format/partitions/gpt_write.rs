@@ -213,7 +213,8 @@ mod tests {
             to_sectors(DISK, sector, Uuid::from_u128(7), &partitions).map_err(|error| error.kind())
         };
         assert!(refused(512, &|_| ()).is_ok());
-        let changes: [&dyn Fn(&mut Vec<NewPartition>); 10] = [
+        type Change<'c> = &'c dyn Fn(&mut Vec<NewPartition>);
+        let changes: [Change<'_>; 10] = [
             &|p| p[1].range.start -= 512,
             &|p| p[1].range = 32 * MIB..40 * MIB,
             &|p| p[0].range = 33 * 512..MIB,

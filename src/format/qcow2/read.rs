@@ -182,7 +182,7 @@ impl<R: ReadAt> Qcow2<R> {
     }
 
     fn unpack(&self, entry_at: u64, place: u64, len: u64) -> Result<Vec<u8>> {
-        let there = self.file.len().checked_sub(place).unwrap_or_default().min(len);
+        let there = self.file.len().saturating_sub(place).min(len);
         if there == 0 {
             return Err(Error::corrupt("qcow2: entry of an L2 table for a compressed cluster")
                 .at(entry_at)

@@ -187,7 +187,7 @@ fn compressed_clusters_are_read_as_they_were() {
     for threads in [2, 5] {
         assert!(compressed(&raw, threads) == bytes, "{threads} threads");
     }
-    assert!(bytes.len() < raw.len() / 2 && bytes.len() % CLUSTER as usize == 0, "{}", bytes.len());
+    assert!(bytes.len() < raw.len() / 2 && bytes.len().is_multiple_of(CLUSTER as usize), "{}", bytes.len());
     let disk = Qcow2::open(&bytes).unwrap();
     assert!(reads(&disk, 0..raw.len() as u64) == raw);
     for at in (0..raw.len() as u64 - 1000).step_by(33_333) {
@@ -221,7 +221,7 @@ fn holes_are_not_read() {
     let bytes = compressed(&Holes, 2);
     assert!((bytes.len() as u64) < 24 * CLUSTER, "{}", bytes.len());
     let disk = Qcow2::open(&bytes).unwrap();
-    assert_eq!(stretches(&disk), [30 << 40..(30 << 40) + 3 * MIB]);
+    assert!(matches!(stretches(&disk).as_slice(), [only] if *only == (30 << 40..(30 << 40) + 3 * MIB)));
     assert_eq!(reads(&disk, (30 << 40) - 1..(30 << 40) + 1), [0, 5]);
 }
 

@@ -7,7 +7,8 @@
 //!
 //! # Who is meant to boot
 //! A disk that holds a Windows, BOOTMGR or an EFI system partition is. A disk with none of these is a data disk, even where a
-//! partition is active: a note says so, and nothing is demanded of it. Which firmware is meant follows from the disk: an MBR is for
+//! partition is active: a note says so, and nothing is demanded of it. Nor is anything of a Windows on a disk without an active
+//! partition and without any boot manager, which is what native boot wants: that is a warning. Which firmware is meant follows from the disk: an MBR is for
 //! a BIOS unless it has an EFI system partition, a GPT is for UEFI. A FAT volume with `\EFI\Boot` on a disk with an MBR is taken for an
 //! EFI system partition as well, which firmware does too. A volume without a disk around it is not started by any
 //! firmware.
@@ -22,7 +23,7 @@ mod stored;
 mod uefi;
 
 use super::partitions::Content;
-use super::{Finding, Findings, Rule};
+use super::{Finding, Findings, Level, Rule};
 use crate::base::ReadAt;
 use crate::format::bcd::Firmware;
 use crate::format::partitions::{Kind, Partition, Scheme, TYPE_EFI_SYSTEM, Table};
@@ -83,8 +84,12 @@ pub fn check(disk: &dyn ReadAt, table: &Table, volumes: &[Volume<'_>], findings:
     let shared = |volume: &&Volume<'_>| on_mbr && volume.content == Content::Fat && volume.has(r"\EFI\Boot");
     let system = volumes.iter().find(|volume| volume.is_efi_system()).or_else(|| volumes.iter().find(shared));
     let manager = on_mbr.then(|| volumes.iter().find(|volume| volume.has(bios::MANAGER))).flatten();
-    let bios = on_mbr && (manager.is_some() || (windows.is_some() && system.is_none()));
-    let uefi = table.scheme != Scheme::None && (system.is_some() || (windows.is_some() && !bios));
+    let started =
+        |volume: &Volume<'_>| volume.partition.active || volume.has(bios::MANAGER) || volume.has(r"\EFI\Boot");
+    let on_disk = table.scheme != Scheme::None;
+    let native = on_disk && windows.is_some() && system.is_none() && !volumes.iter().any(started);
+    let bios = on_mbr && !native && (manager.is_some() || (windows.is_some() && system.is_none()));
+    let uefi = on_disk && !native && (system.is_some() || (windows.is_some() && !bios));
 
     let firmware = match (bios, uefi, windows.is_some()) {
         (true, true, _) => "a BIOS, and UEFI",
@@ -93,6 +98,11 @@ pub fn check(disk: &dyn ReadAt, table: &Table, volumes: &[Volume<'_>], findings:
         (false, false, true) => "none: this is a volume without a disk around it",
         (false, false, false) => "none is meant to: there is no Windows, no BOOTMGR and no EFI system partition",
     };
+    if native {
+        let finding = Finding::new(Rule::BootFirmware, "none: there is a Windows, but nothing that starts it");
+        findings.add(finding.allowed("so for native boot, by another disk's boot manager").level(Level::Warning));
+        return;
+    }
     findings.add(Finding::new(Rule::BootFirmware, firmware));
     if bios {
         bios::check(&chain, findings);

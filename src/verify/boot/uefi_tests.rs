@@ -8,7 +8,7 @@ use uuid::Uuid;
 use super::*;
 use crate::base::{Disk, FileTime, MemoryDisk, Slice};
 use crate::format::bcd::{self, Device, Firmware, NewStore};
-use crate::format::hive::Hive;
+use crate::format::hive::{Hive, Value};
 use crate::format::partitions::gpt::{self, NewPartition};
 use crate::format::partitions::{TYPE_BASIC_DATA, TYPE_EFI_SYSTEM, mbr};
 use crate::format::{fat, ntfs};
@@ -80,7 +80,7 @@ impl Made {
         let volume = fat::Image::new(&system, SYSTEM.end - SYSTEM.start, &options).unwrap();
         volume.write(&Slice::of_disk(disk, SYSTEM).unwrap()).unwrap();
         let loader = program(0x8664, 10);
-        let hive = system_hive(&[]);
+        let hive = system_hive(&[(r"Services\x", "Start", Value::dword(4))]);
         let empty = |name: &str| Hive::new(name, FileTime(5)).unwrap().to_bytes().unwrap();
         let hives = ["SOFTWARE", "SAM", "SECURITY", "DEFAULT"]
             .map(|name| (format!(r"\Windows\System32\config\{name}"), empty(name)));

@@ -59,10 +59,10 @@ impl<'f> Grains<'f> {
     }
 
     fn claim(&mut self, span: Span) {
-        if let (Ok(sector), Ok(count)) = (span.sector.try_into(), span.count.try_into()) {
-            if self.spans.len() < MAX_SPANS {
-                self.spans.push((sector, count));
-            }
+        if let (Ok(sector), Ok(count)) = (span.sector.try_into(), span.count.try_into())
+            && self.spans.len() < MAX_SPANS
+        {
+            self.spans.push((sector, count));
         }
     }
 

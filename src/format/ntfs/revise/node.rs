@@ -305,7 +305,7 @@ impl Planner<'_> {
         value[..32].copy_from_slice(times(&node.times).as_bytes());
         let attributes = self.attributes(draft, old, node, word(&value, 32));
         value[32..36].copy_from_slice(&attributes.to_le_bytes());
-        if old.map_or(false, |old| old.case_sensitive) != node.case_sensitive {
+        if old.is_some_and(|old| old.case_sensitive) != node.case_sensitive {
             value[40] =
                 (value[40] & !(CASE_SENSITIVE as u8)) | if node.case_sensitive { CASE_SENSITIVE as u8 } else { 0 };
         }
