@@ -174,7 +174,8 @@ impl Target {
         let allowed = format_args!("{} to {} MiB", self.min_disk.max(1), self.max_disk).to_string();
         Err(Error::unsupported(format_args!("size of a disk for {}", self.what))
             .found(format_args!("{} MiB", bytes / MIB))
-            .allowed(allowed))
+            .allowed(allowed)
+            .hint("say another --size"))
     }
 }
 
