@@ -5,8 +5,8 @@ use std::time::Instant;
 
 use serde::Serialize;
 
-use super::args::{self, Build, DiskArgs};
-use super::{Env, output, progress};
+use super::args::{Build, DiskArgs};
+use super::{Env, output, progress, values};
 use crate::base::FileTime;
 use crate::error::{Context, Error, Result};
 use crate::format::wim::Wim;
@@ -228,7 +228,7 @@ fn format(output: &Path, disk: &DiskArgs, target: Option<&Target>) -> Result<For
 pub(super) fn timestamp(asked: Option<FileTime>, env: &Env<'_>) -> Result<Option<FileTime>> {
     let Some(text) = env.source_date_epoch.as_ref().filter(|_| asked.is_none()) else { return Ok(asked) };
     let invalid = |why| Error::invalid(format_args!("SOURCE_DATE_EPOCH: {why}")).found(format_args!("'{text}'"));
-    args::timestamp(text).map(Some).map_err(invalid)
+    values::timestamp(text).map(Some).map_err(invalid)
 }
 
 /// What a build or a dry run tells a script.

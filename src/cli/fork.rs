@@ -6,7 +6,7 @@ use std::time::Instant;
 use serde::Serialize;
 
 use super::args::{self, Fork};
-use super::{Env, build, edit, output, progress, setup};
+use super::{Env, build, edit, output, progress, setup, values};
 use crate::error::{Context, Error, Result};
 use crate::image::fork::{self, Child, Request, Summary};
 use crate::windows::setup::Secret;
@@ -46,7 +46,7 @@ fn child(command: &Fork, output: &Path, password: Option<&Secret>) -> Result<Chi
     let child = || -> Result<Child> {
         let name = output.file_stem().unwrap_or_default();
         let name = name.to_str().ok_or_else(|| Error::invalid("a name that is not Unicode"))?;
-        let label = command.label.as_ref().map(|label| args::label(&label.replace(args::CHILD_NAME, name)));
+        let label = command.label.as_ref().map(|label| values::label(&label.replace(args::CHILD_NAME, name)));
         let label = label.transpose().map_err(|why| Error::invalid("the volume's label").found(why))?;
         let mut args = command.edits.for_child(name)?;
         if password.is_some() {

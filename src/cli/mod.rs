@@ -22,6 +22,7 @@ mod progress;
 mod reg;
 mod setup;
 mod sources;
+mod values;
 mod verify;
 
 use std::ffi::OsString;

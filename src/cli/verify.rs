@@ -4,7 +4,8 @@ use std::io::Write;
 
 use serde::Serialize;
 
-use super::args::{LevelArg, Verify};
+use super::args::Verify;
+use super::values::LevelArg;
 use super::{Env, exit, output, progress};
 use crate::error::Result;
 use crate::image::verify::{self, Report};

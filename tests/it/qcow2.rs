@@ -100,7 +100,7 @@ fn long_files_have_several_refcount_blocks() {
             Ok(())
         }
         fn next_data(&self, at: u64) -> Result<Option<Range<u64>>> {
-            Ok((at < 5 * MIB).then(|| at..5 * MIB))
+            Ok((at < 5 * MIB).then_some(at..5 * MIB))
         }
     }
     let Some(tools) = Tools::find(&["qemu-img"]) else { return };

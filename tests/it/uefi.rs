@@ -196,7 +196,10 @@ fn partition_tables_are_what_gdisk_and_util_linux_read() {
     // It counts in sectors of 512 bytes, whatever the table counts in.
     let shown = tools.run("partx", &[&options[..], &[text(&path)]].concat());
     let first = shown.lines().next().unwrap_or_default();
-    assert_eq!(first.split(' ').take(3).collect::<Vec<_>>(), ["2048", "206847", "00000000-0000-0000-0000-0000000000e5"]);
+    assert_eq!(
+        first.split(' ').take(3).collect::<Vec<_>>(),
+        ["2048", "206847", "00000000-0000-0000-0000-0000000000e5"]
+    );
     assert_eq!(shown.lines().count(), 3);
 }
 

@@ -225,10 +225,13 @@ fn label(label: &str) -> Result<[u8; 11]> {
 /// The cluster that Windows and the crate give a FAT32 volume of a length: 512 bytes up to 260 MiB, 4 KiB up to 8 GiB, and so on, and no less than
 /// a sector.
 fn default_cluster(len: u64, sector_size: u64) -> u32 {
-    let cluster = match len {
-        ..=LONGEST_OF_512 => 512,
-        ..=0x2_0000_0000 => 4096,
-        _ => (len.next_power_of_two() >> 31) << 10,
+    const LONGEST_OF_4096: u64 = 8 << 30;
+    let cluster = if len <= LONGEST_OF_512 {
+        512
+    } else if len <= LONGEST_OF_4096 {
+        4096
+    } else {
+        (len.next_power_of_two() >> 31) << 10
     };
     cluster.max(sector_size).min(MAX_CLUSTER.into()) as u32
 }

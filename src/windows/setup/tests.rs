@@ -1,3 +1,5 @@
+//! What the setup writes, read back.
+
 use super::*;
 use crate::base::sddl;
 use crate::error::Kind;

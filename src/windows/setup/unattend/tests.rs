@@ -1,3 +1,5 @@
+//! Answer files: what is refused, completed, merged.
+
 use super::*;
 use crate::error::Kind;
 use crate::windows::tests::tree_of;
