@@ -38,7 +38,7 @@ impl Default for Ems {
     }
 }
 
-/// See the [module](self); nothing is changed by default.
+/// See the module; nothing is changed by default.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize)]
 pub struct Settings {
     /// Windows' Emergency Management Services (the Special Administration Console) on a serial port.

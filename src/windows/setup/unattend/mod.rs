@@ -29,7 +29,7 @@ use crate::error::{Error, Result};
 use crate::tree::Tree;
 use crate::windows::Machine;
 
-/// Where Windows looks for it, once the folder in [`BEFORE`] has none.
+/// Where Windows looks for it, once the folder in `BEFORE` has none.
 pub const PATH: &str = r"\Windows\Panther\unattend.xml";
 
 /// Where Windows looks first.
