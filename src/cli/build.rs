@@ -149,6 +149,9 @@ fn recipe(
         }
         (target, _) => target,
     };
+    if let (Some(target), Some((package, wishes))) = (target, &package) {
+        package.check(target, wishes.compression.unwrap_or(package.default_compression()))?;
+    }
     let format = match (target, &package) {
         (Some(target), Some((package, _))) if disk.format.is_none() && package.format(target).is_some() => {
             package.format(target).unwrap_or(target.format)

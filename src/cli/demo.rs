@@ -36,12 +36,12 @@ pub(super) fn run(command: &Demo, json: bool, env: &mut Env<'_>) -> Result<()> {
         file.write_at(0, &bytes)?;
         file.keep()?;
     }
-    if built && !json {
+    if built && !json && recipes.iter().any(|recipe| recipe.package.is_none()) {
         output::line(
             env.stdout,
             format_args!("\nBoot it (the stand-in boot manager reports on screen and serial port, then halts):"),
         )?;
-        for recipe in &recipes {
+        for recipe in recipes.iter().filter(|recipe| recipe.package.is_none()) {
             let (path, format) = (recipe.output.display(), recipe.format.qemu_driver());
             let firmware = match recipe.layout.firmware {
                 Firmware::Uefi => " -bios /usr/share/ovmf/OVMF.fd",

@@ -161,7 +161,7 @@ fn a_vhdx_is_built_as_any_other() {
     let folder = tempfile::tempdir().unwrap();
     let raw = demo(folder.path());
     let built = folder.path().join("demo.vhdx");
-    succeed(["demo", "--size=96M", "--output", text(&built)]);
+    succeed(["demo", "--firmware=bios", "--size=96M", "--output", text(&built)]);
     tools.run("qemu-img", &["compare", "-f", "raw", "-F", "vhdx", text(&raw), text(&built)]);
     assert_clean(&built);
 }

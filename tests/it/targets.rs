@@ -105,6 +105,7 @@ fn targets_are_checked_before_anything_is_made() {
         (&["--target=hyperv-gen2", "--output", text(&disk)], "allowed: vhdx"),
         (&["--target=raw", "--pack=ova", "--output", text(&output)], "virtualbox"),
         (&["--pack=box", "--output", text(&output)], "--target"),
+        (&["--target=azure-gen1", "--pack=box", "--output", text(&output)], "no boxes"),
         (&["--sector-size=4096", "--output", text(&disk)], "--firmware uefi"),
         (&["--firmware=uefi", "--system-size=10M", "--output", text(&disk)], "--system-size 36M"),
         (&["--firmware=uefi", "--size=200M", "--output", text(&disk)], "--size"),

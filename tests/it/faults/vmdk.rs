@@ -121,7 +121,7 @@ const SPARSE: Faults = &[
     fault(Rule::VmdkHeader, "a flag that nobody may ignore", |f| header(f, FLAGS, 4, 0x4_0003)),
     fault(Rule::VmdkHeader, "line ends of Unix", |f| header(f, LINE_ENDS, 4, 0x0A0A_200A)),
     fault(Rule::VmdkHeader, "compression without a flag", |f| header(f, COMPRESSION, 2, 1)),
-    fault(Rule::VmdkHeader, "a reserved byte", |f| header(f, 500, 1, 1)),
+    fault(Rule::VmdkHeader, "a reserved byte", |f| header(f, 79, 1, 1)),
     fault(Rule::VmdkHeader, "no capacity", |f| header(f, CAPACITY, 8, 0)),
     fault(Rule::VmdkHeader, "too much of it", |f| header(f, CAPACITY, 8, 1 << 50)),
     fault(Rule::VmdkHeader, "grains of three sectors", |f| header(f, GRAIN_SECTORS, 8, 3)),
