@@ -23,7 +23,7 @@ const GIB: u64 = 1 << 30;
 
 /// Sizes that trip programs: one table and a bit, whole grains but no whole MiB, around 2 GiB, a TiB, and what has tables of more than
 /// one piece.
-const SIZES: [u64; 5] = [3 * MIB, 33 * MIB + GRAIN, 2 * GIB, 1024 * GIB, 2048 * GIB];
+const SIZES: [u64; 4] = [3 * MIB, 33 * MIB + GRAIN, 2 * GIB, 1024 * GIB];
 
 fn params(name: &str) -> Params {
     let id = Uuid::from_u128(0x6D64_6B76_0000_4000_8000_0000_0000_0001);
