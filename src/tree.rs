@@ -17,7 +17,8 @@ use std::collections::{HashMap, HashSet};
 use std::fmt::Write;
 use std::num::NonZeroUsize;
 use std::ops::ControlFlow;
-use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
+use std::sync::{Arc, Mutex, PoisonError};
 
 use crate::base::{FileTime, Name, upcase};
 use crate::error::{Context, Error, Result};
@@ -304,6 +305,36 @@ pub trait BlobStore: Send + Sync {
 
     /// One whole blob, verified, for a blob that is known to be small.
     fn read(&self, blob: BlobId) -> Result<Vec<u8>>;
+}
+
+/// Gives blobs one by one, on several threads, in this order: for stores that read each blob by itself. The first failure ends it.
+pub fn give_each(
+    order: &[BlobId],
+    threads: NonZeroUsize,
+    give: impl Fn(BlobId) -> Result<(), BlobError> + Sync,
+) -> Result<(), BlobError> {
+    let next = AtomicUsize::new(0);
+    let failed = AtomicBool::new(false);
+    let failure = Mutex::new(None);
+    let work = || {
+        while let Some(blob) = order.get(next.fetch_add(1, Ordering::Relaxed)) {
+            if failed.load(Ordering::Relaxed) {
+                break;
+            }
+            if let Err(error) = give(*blob) {
+                failed.store(true, Ordering::Relaxed);
+                failure.lock().unwrap_or_else(PoisonError::into_inner).get_or_insert(error);
+            }
+        }
+    };
+    std::thread::scope(|scope| {
+        for _ in 1..threads.get().min(order.len()) {
+            // A host that refuses a thread leaves more work for this one.
+            let _ = std::thread::Builder::new().spawn_scoped(scope, work);
+        }
+        work();
+    });
+    failure.into_inner().unwrap_or_else(PoisonError::into_inner).map_or(Ok(()), Err)
 }
 
 /// The longest content that [`Tree::read`] takes into memory: no hive, catalog or loader comes near.

@@ -254,9 +254,13 @@ enum Made<'s> {
 /// Plans, and builds unless it is a dry run; tells what came of it. Whether disks were made is the result.
 pub(super) fn make(source: Source, recipes: &[Recipe], disk: &DiskArgs, json: bool, env: &mut Env<'_>) -> Result<bool> {
     let start = Instant::now();
-    let plan = |recipe| ImagePlan::new(source.clone(), recipe);
-    let plans = recipes.iter().map(plan).collect::<Result<Vec<_>>>()?;
-    drop(source);
+    let mut plans = Vec::new();
+    if let Some((last, others)) = recipes.split_last() {
+        for recipe in others {
+            plans.push(ImagePlan::new(source.clone(), recipe)?);
+        }
+        plans.push(ImagePlan::new(source, last)?); // most builds have one recipe, and copy nothing
+    }
     let summaries = if disk.dry_run {
         plans.into_iter().map(ImagePlan::into_summary).collect()
     } else {

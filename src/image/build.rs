@@ -234,7 +234,7 @@ impl<'r> ImagePlan<'r> {
         let job = job(recipe, id, about.map(package::Os::from).unwrap_or_default(), timestamp)?;
         let tables = tables(&division, recipe.layout.sector_size)?;
         let used = used_ranges(&tables, &volumes);
-        let identity = Identity::derived(recipe.format, &seed, timestamp, recipe.layout.sector_size)?;
+        let identity = Identity::derived(recipe.format, &seed, timestamp, recipe.layout.sector_size);
         let file = DiskFile::new(identity, division.disk_bytes, &used)?;
         let summary = Summary {
             image: ImageSummary {
@@ -305,7 +305,7 @@ pub fn build_all(plans: Vec<ImagePlan<'_>>, threads: NonZeroUsize, control: &Con
             verify::made(&output).map_err(of_output)?;
         }
         let output = file.pack(output, threads, control)?;
-        if recipe.verify && recipe.format.is_packed() {
+        if recipe.verify && file.is_packed() {
             verify::packed(&output).map_err(of_output)?;
         }
         summary.output.file_bytes = Disk::len(&output);

@@ -83,7 +83,7 @@ impl<'r> Conversion<'r> {
         let disk_len = new_len(&opened, request.format, &mut warnings)?;
         let seed = seed_of(&opened, request.format)?;
         let created = request.created.map_or_else(|| created(&opened), Ok)?;
-        let identity = Identity::derived(request.format, &seed, created, opened.sector_size)?;
+        let identity = Identity::derived(request.format, &seed, created, opened.sector_size);
         let used = match request.format {
             Format::Vhd => used_blocks(&opened.disk, vhd::BLOCK, control)?,
             Format::Vhdx => used_blocks(&opened.disk, vhdx::BLOCK, control)?,
@@ -114,9 +114,9 @@ impl<'r> Conversion<'r> {
 
     /// Writes the file: under a temporary name, and under its own once it is complete.
     pub fn run(&mut self, threads: NonZeroUsize, control: &Control) -> Result<()> {
-        let Request { output, format, force, .. } = self.request;
+        let Request { output, force, .. } = self.request;
         control.expect(self.opened.disk.len());
-        let output = if format.is_packed() {
+        let output = if self.file.is_packed() {
             let disk = Padded { disk: &self.opened.disk, len: self.summary.new_disk_bytes };
             self.file.pack_disk(&disk, OutputStream::create(output, *force, control)?, threads, control)?
         } else {

@@ -25,14 +25,14 @@ pub(super) enum Identity {
 
 impl Identity {
     /// A fresh identity in a container, all ids from a seed; a VHDX has logical sectors of `sector` bytes.
-    pub(super) fn derived(format: Format, seed: &Seed, created: FileTime, sector: u32) -> Result<Self> {
+    pub(super) fn derived(format: Format, seed: &Seed, created: FileTime, sector: u32) -> Self {
         let vhd = || vhd::Params { created, id: seed.guid("VHD") };
         let vhdx = || vhdx::Params {
             file_write: seed.guid("VHDX file"),
             data_write: seed.guid("VHDX data"),
             disk_id: seed.guid("VHDX disk"),
         };
-        Ok(match format {
+        match format {
             Format::Raw => Self::Raw,
             Format::Vhd | Format::VhdFixed => Self::Vhd { fixed: format == Format::VhdFixed, params: vhd() },
             Format::Vhdx | Format::VhdxFixed => {
@@ -49,7 +49,7 @@ impl Identity {
                 params: vdi::Params { id: seed.guid("VDI"), modification: seed.guid("VDI data") },
             },
             Format::Qcow2 | Format::Qcow2Compressed => Self::Qcow2 { compressed: format == Format::Qcow2Compressed },
-        })
+        }
     }
 
     /// The container.

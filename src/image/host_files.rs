@@ -2,13 +2,11 @@
 
 use std::num::NonZeroUsize;
 use std::path::{Path, PathBuf};
-use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
-use std::sync::{Mutex, PoisonError};
 
 use super::host::{InputFile, Stamp};
 use crate::base::ReadAt;
 use crate::error::{Context, Error, Kind, Result};
-use crate::tree::{BlobError, BlobId, BlobSink, BlobStore};
+use crate::tree::{BlobError, BlobId, BlobSink, BlobStore, give_each};
 
 /// How much of a file is in memory at a time, for each thread.
 const PIECE: usize = 1 << 20;
@@ -71,29 +69,7 @@ impl BlobStore for HostFiles {
     }
 
     fn stream(&self, wanted: &[BlobId], threads: NonZeroUsize, sink: &dyn BlobSink) -> Result<(), BlobError> {
-        let next = AtomicUsize::new(0);
-        let failed = AtomicBool::new(false);
-        let failure = Mutex::new(None);
-        let work = || {
-            while let Some(blob) = wanted.get(next.fetch_add(1, Ordering::Relaxed)) {
-                if failed.load(Ordering::Relaxed) {
-                    break;
-                }
-                let given = self.pieces(*blob, |at, piece| Ok(sink.write(*blob, at, piece)?));
-                if let Err(error) = given {
-                    failed.store(true, Ordering::Relaxed);
-                    failure.lock().unwrap_or_else(PoisonError::into_inner).get_or_insert(error);
-                }
-            }
-        };
-        std::thread::scope(|scope| {
-            for _ in 1..threads.get().min(wanted.len()) {
-                // A host that refuses a thread leaves more work for this one.
-                let _ = std::thread::Builder::new().spawn_scoped(scope, work);
-            }
-            work();
-        });
-        failure.into_inner().unwrap_or_else(PoisonError::into_inner).map_or(Ok(()), Err)
+        give_each(wanted, threads, |blob| self.pieces(blob, |at, piece| Ok(sink.write(blob, at, piece)?)))
     }
 
     fn read(&self, blob: BlobId) -> Result<Vec<u8>> {
@@ -109,6 +85,8 @@ impl BlobStore for HostFiles {
 
 #[cfg(test)]
 mod tests {
+    use std::sync::Mutex;
+
     use super::*;
 
     struct Collect(Mutex<Vec<(BlobId, u64, usize)>>);

@@ -82,11 +82,6 @@ impl Format {
         }
     }
 
-    /// Whether the file is made of the finished disk, from its start to its end, because it is compressed.
-    pub fn is_packed(self) -> bool {
-        matches!(self, Self::VmdkStream | Self::Qcow2Compressed)
-    }
-
     /// The format that a file name asks for.
     pub fn of_path(path: &Path) -> Result<Self> {
         let extension = path.extension().unwrap_or_default().to_string_lossy().to_ascii_lowercase();

@@ -2,11 +2,11 @@
 
 use std::collections::HashSet;
 use std::num::NonZeroUsize;
-use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
-use std::sync::{Arc, Mutex, OnceLock, PoisonError};
+use std::sync::{Arc, OnceLock};
 
 use super::{
     BlobError, BlobId, BlobSink, BlobStore, Content, Link, Node, NodeId, READ_LIMIT, StoreId, Times, Tree, check_name,
+    give_each,
 };
 use crate::base::ReadAt;
 use crate::base::extents::{ExtentFile, Extents};
@@ -183,29 +183,7 @@ impl BlobStore for Store {
     fn stream(&self, wanted: &[BlobId], threads: NonZeroUsize, sink: &dyn BlobSink) -> Result<(), BlobError> {
         let mut order = wanted.to_vec();
         order.sort_by_key(|blob| self.position(*blob));
-        let next = AtomicUsize::new(0);
-        let failed = AtomicBool::new(false);
-        let failure = Mutex::new(None);
-        let work = || {
-            while let Some(blob) = order.get(next.fetch_add(1, Ordering::Relaxed)) {
-                if failed.load(Ordering::Relaxed) {
-                    break;
-                }
-                let given = self.pieces(*blob, |at, piece| Ok(sink.write(*blob, at, piece)?));
-                if let Err(error) = given {
-                    failed.store(true, Ordering::Relaxed);
-                    failure.lock().unwrap_or_else(PoisonError::into_inner).get_or_insert(error);
-                }
-            }
-        };
-        std::thread::scope(|scope| {
-            for _ in 1..threads.get().min(order.len()) {
-                // A host that refuses a thread leaves more work for this one.
-                let _ = std::thread::Builder::new().spawn_scoped(scope, work);
-            }
-            work();
-        });
-        failure.into_inner().unwrap_or_else(PoisonError::into_inner).map_or(Ok(()), Err)
+        give_each(&order, threads, |blob| self.pieces(blob, |at, piece| Ok(sink.write(blob, at, piece)?)))
     }
 
     fn read(&self, blob: BlobId) -> Result<Vec<u8>> {
@@ -226,6 +204,8 @@ impl BlobStore for Store {
 
 #[cfg(test)]
 mod tests {
+    use std::sync::Mutex;
+
     use super::*;
     use crate::error::Kind;
 

@@ -44,35 +44,7 @@ sector_0:
     nop
     times BOOT_CODE_OFFSET - ($ - sector_0) db 0
 
-start:
-    cli
-    xor ax, ax
-    mov ss, ax
-    mov sp, STACK_TOP
-    sti
-    cld
-    mov ds, ax
-    mov es, ax
-    jmp 0:check_bios
-
-check_bios:
-    mov [drive], dl
-    mov word [subject], text_nothing
-    mov word [on_read_error], fail
-
-    mov ah, 0x41
-    mov bx, 0x55AA
-    int 0x13
-    mov si, text_extensions
-    jc fail
-    cmp bx, 0xAA55
-    jne fail
-    test cl, 1                  ; the functions that take a disk address packet
-    jz fail
-
-    mov si, text_sector_size
-    cmp word [BYTES_PER_SECTOR], SECTOR_SIZE
-    jne fail
+%include "volume-start.inc"
 
     xor edx, edx
     mov eax, 1
