@@ -1,4 +1,4 @@
-//! Floor 0: positioned I/O, checksums, time stamps, UTF-16 names and the order that NTFS gives them, security descriptors.
+//! Floor 0: positioned I/O, checksums, time stamps, UTF-16 names and the order that NTFS gives them, security descriptors, processors.
 
 pub mod blocks;
 pub mod bytes;
@@ -8,6 +8,7 @@ pub mod filetime;
 pub mod inherit;
 pub mod io;
 pub mod layers;
+pub mod machine;
 pub mod name;
 pub mod near;
 pub mod ordered;
@@ -18,5 +19,6 @@ pub mod upcase;
 
 pub use filetime::FileTime;
 pub use io::{Disk, MemoryDisk, ReadAt, Slice};
+pub use machine::Machine;
 pub use name::Name;
 pub use sparse::Sparse;

@@ -4,6 +4,7 @@ pub mod bcd;
 pub mod certificate;
 pub mod fat;
 pub mod hive;
+pub mod inf;
 pub mod iso9660;
 pub mod ntfs;
 pub mod partitions;

@@ -1,0 +1,15 @@
+//! Drivers: what a driver package comes to for one Windows, and the rooms where Windows keeps such packages.
+//!
+//! ```text
+//! package (INF, CAT, SYS, ...) --compile--> Driver --install--> files, DriverDatabase, Services, ... of a tree
+//!                              --trust----> who signed it
+//! database of a tree --list, match--> packages, the best driver of a device
+//! ```
+//!
+//! A [`Driver`] is a value: everything that the INF asks for, resolved for a [`TargetOs`], nothing of it done yet.
+
+mod driver;
+
+pub use driver::*;
+
+pub use crate::format::inf::{ProductType, TargetOs};
