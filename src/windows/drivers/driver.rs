@@ -201,3 +201,12 @@ pub enum RegistryAction {
     /// The key goes, with all below it.
     DeleteKey,
 }
+
+/// Who vouches for a package, as the database keeps it.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Signature {
+    /// `SignerName`: none if nobody does.
+    pub signer: Option<String>,
+    /// `SignerScore`: 0D000005h for a signature of Microsoft's hardware programme, 80000000h for none.
+    pub score: u32,
+}

@@ -9,7 +9,9 @@
 //! A [`Driver`] is a value: everything that the INF asks for, resolved for a [`TargetOs`], nothing of it done yet.
 
 mod driver;
+mod package;
 
 pub use driver::*;
+pub use package::Package;
 
 pub use crate::format::inf::{ProductType, TargetOs};
