@@ -13,6 +13,7 @@ pub mod convert;
 pub mod demo;
 pub mod diff;
 mod disk_file;
+pub mod driver_source;
 pub mod edit;
 pub mod edits;
 pub mod extract;
