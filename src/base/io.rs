@@ -178,8 +178,10 @@ impl<T: ReadAt> Cursor<T> {
 impl<T: ReadAt> io::Read for Cursor<T> {
     fn read(&mut self, buf: &mut [u8]) -> io::Result<usize> {
         let len = self.inner.len().saturating_sub(self.at).min(buf.len() as u64) as usize;
-        self.inner.read_at(self.at, &mut buf[..len]).map_err(io::Error::other)?;
-        self.at += len as u64;
+        if len > 0 {
+            self.inner.read_at(self.at, &mut buf[..len]).map_err(io::Error::other)?;
+            self.at += len as u64;
+        }
         Ok(len)
     }
 }

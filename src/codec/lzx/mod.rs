@@ -23,6 +23,8 @@ mod e8;
 mod encode;
 mod frames;
 #[cfg(test)]
+mod frames_tests;
+#[cfg(test)]
 mod tests;
 
 pub use decode::Decoder;

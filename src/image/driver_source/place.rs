@@ -70,7 +70,8 @@ impl Place {
             let words: Vec<String> = std::iter::once(whole).chain(parts).collect();
             // The whole name counts before its parts: x86_64 is no x86.
             place.machine = words.iter().find_map(|word| split_machine(word).1).or(place.machine);
-            let systems: Vec<Os> = words.iter().filter_map(|word| os(split_machine(word).0)).collect();
+            let mut systems: Vec<Os> = words.iter().filter_map(|word| os(split_machine(word).0)).collect();
+            systems.dedup();
             if !systems.is_empty() {
                 place.systems = systems;
             }
