@@ -1,6 +1,7 @@
 //! Floor 2: one place per on-disk format.
 
 pub mod bcd;
+pub mod catalog;
 pub mod certificate;
 pub mod fat;
 pub mod hive;
