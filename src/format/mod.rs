@@ -2,6 +2,7 @@
 
 pub mod bcd;
 pub mod cab;
+pub mod catalog;
 pub mod certificate;
 pub mod fat;
 pub mod hive;

@@ -10,6 +10,7 @@
 
 mod driver;
 mod package;
+pub mod trust;
 
 pub use driver::*;
 pub use package::Package;
