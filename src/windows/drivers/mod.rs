@@ -11,9 +11,11 @@
 pub mod database;
 mod driver;
 mod package;
+mod store;
 
 pub use database::{Candidate, Database, Home, Installed, KnownConfiguration, KnownDevice};
 pub use driver::*;
 pub use package::Package;
+pub use store::{Added, Removed, Store};
 
 pub use crate::format::inf::{ProductType, TargetOs};
