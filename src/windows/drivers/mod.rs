@@ -8,11 +8,15 @@
 //!
 //! A [`Driver`] is a value: everything that the INF asks for, resolved for a [`TargetOs`], nothing of it done yet.
 
+pub mod database;
 mod driver;
 mod package;
+mod store;
 pub mod trust;
 
+pub use database::{Candidate, Database, Home, Installed, KnownConfiguration, KnownDevice};
 pub use driver::*;
 pub use package::Package;
+pub use store::{Added, Removed, Store};
 
 pub use crate::format::inf::{ProductType, TargetOs};
