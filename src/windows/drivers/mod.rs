@@ -8,9 +8,12 @@
 //!
 //! A [`Driver`] is a value: everything that the INF asks for, resolved for a [`TargetOs`], nothing of it done yet.
 
+mod device_ids;
 mod driver;
 mod package;
+pub mod rank;
 
+pub use device_ids::{DeviceIds, Pci};
 pub use driver::*;
 pub use package::Package;
 
