@@ -6,6 +6,7 @@ use serde::{Deserialize, Serialize};
 
 use super::Format;
 use super::layout::Firmware;
+use super::package::{Controller, Nic, Wishes};
 use crate::base::near;
 use crate::error::{Error, Result};
 use crate::windows::drivers::{DeviceIds, Pci, TargetOs};
@@ -101,6 +102,10 @@ pub struct Device {
     pub from: Origin,
     /// The setting that makes the machine show it; none if it does by default.
     pub option: Option<String>,
+    /// The network adapter of a package that it is.
+    pub nic: Option<Nic>,
+    /// The disk controller of a package that it is.
+    pub controller: Option<Controller>,
 }
 
 impl Device {
@@ -115,6 +120,14 @@ impl Device {
     /// Whether a machine shows it without being asked to.
     pub fn is_default(&self) -> bool {
         self.option.is_none()
+    }
+
+    /// Whether a machine shows it whose package says which adapter and controller it has.
+    pub fn is_shown(&self, wishes: Option<&Wishes>) -> bool {
+        let nic = self.nic.zip(wishes.and_then(|wishes| wishes.nic)).map(|(own, wished)| own == wished);
+        let controller = self.controller.zip(wishes.and_then(|wishes| wishes.controller));
+        let controller = controller.map(|(own, wished)| own == wished);
+        nic.or(controller).unwrap_or(self.is_default())
     }
 }
 

@@ -1,30 +1,35 @@
 //! What can be done about a device that does not work.
 
-use super::{Covered, Offers, Verdict};
+use super::{Covered, Setting, Verdict};
 use crate::image::target::{Device, DeviceRole, Origin};
 
 /// Devices that are named as a way around.
 const MOST_NAMED: usize = 2;
 
 /// What to do, if there is something to be done.
-pub(super) fn of(device: &Device, covered: &Covered, all: &[(&Device, Covered)], offers: Offers<'_>) -> Option<String> {
+pub(super) fn of(
+    device: &Device,
+    covered: &Covered,
+    all: &[(&Device, Covered)],
+    setting: Setting<'_>,
+) -> Option<String> {
     let first = match covered.verdict {
         Verdict::Ok => return None,
-        Verdict::MissingDriver => add(device, offers),
+        Verdict::MissingDriver => add(device, setting),
         Verdict::MissingService | Verdict::MissingFile => again(device, covered),
         Verdict::WrongStart | Verdict::Disabled => start(device, covered),
     };
     Some(match around(device, all) {
-        Some(around) if device.is_default() => format!("{first}; or {around}"),
+        Some(around) if covered.shown => format!("{first}; or {around}"),
         _ => first,
     })
 }
 
 /// What to add, and where to get it.
-fn add(device: &Device, offers: Offers<'_>) -> String {
+fn add(device: &Device, setting: Setting<'_>) -> String {
     let package = |name: &str| {
         let file = format!("Microsoft-NanoServer-{name}-Package.cab");
-        match offers.packages.iter().any(|own| own.eq_ignore_ascii_case(&file)) {
+        match setting.packages.iter().any(|own| own.eq_ignore_ascii_case(&file)) {
             true => format!("the medium's NanoServer\\Packages\\{file} has it; add that package"),
             false => format!(
                 "every full Windows Server has it; for Nano Server it is in {file} on Windows Server 2016's medium"
@@ -71,10 +76,13 @@ fn around(device: &Device, all: &[(&Device, Covered)]) -> Option<String> {
         return None;
     }
     let others = all.iter().filter(|(other, covered)| {
-        other.role == device.role && other.pci.is_some() && covered.verdict == Verdict::Ok && !other.is_default()
+        other.role == device.role && other.pci.is_some() && covered.verdict == Verdict::Ok && !covered.shown
     });
     let named: Vec<String> = others
-        .filter_map(|(other, _)| Some(format!("{} ({})", other.what, other.option.as_deref()?)))
+        .map(|(other, _)| match &other.option {
+            Some(option) => format!("{} ({option})", other.what),
+            None => other.what.clone(),
+        })
         .take(MOST_NAMED)
         .collect();
     (!named.is_empty()).then(|| format!("let the machine show what the image has a driver for: {}", named.join(", ")))

@@ -6,6 +6,7 @@ use super::evidence::Evidence;
 use super::stray::{self, Function, Stray};
 use super::{Chosen, Covered, Start, Verdict};
 use crate::base::FileTime;
+use crate::image::package::Wishes;
 use crate::image::target::{Device, DeviceRole};
 use crate::tree::{NodeId, Tree};
 use crate::verify::Level;
@@ -41,12 +42,13 @@ struct Claim<'e> {
 /// Something that is wrong.
 struct Problem(Verdict, String);
 
-pub(super) fn device(evidence: &Evidence<'_>, device: &Device) -> Covered {
+pub(super) fn device(evidence: &Evidence<'_>, device: &Device, wishes: Option<&Wishes>) -> Covered {
     let ids = device.ids(&evidence.windows);
     let mut covered = Covered {
         device: device.what.clone(),
         role: device.role,
         boot: device.boot,
+        shown: device.is_shown(wishes),
         option: device.option.clone(),
         id: ids.all().next().unwrap_or_default().to_owned(),
         verdict: Verdict::MissingDriver,
@@ -64,7 +66,7 @@ pub(super) fn device(evidence: &Evidence<'_>, device: &Device) -> Covered {
         }
     };
     covered.verdict = problems.first().map_or(Verdict::Ok, |problem| problem.0);
-    covered.level = (!problems.is_empty() && device.is_default()).then(|| level(device));
+    covered.level = (!problems.is_empty() && covered.shown).then(|| level(device));
     covered.problems = problems.into_iter().map(|problem| problem.1).collect();
     covered
 }

@@ -25,6 +25,7 @@ mod tests;
 use serde::Serialize;
 
 use super::Target;
+use super::package::Wishes;
 use super::target::{Device, DeviceRole};
 use crate::base::FileTime;
 use crate::error::Result;
@@ -56,6 +57,8 @@ pub struct Covered {
     pub role: DeviceRole,
     /// Whether Windows needs it to find its disk.
     pub boot: bool,
+    /// Whether the machine shows it by default, or because its package asks for it.
+    pub shown: bool,
     /// The setting that makes the machine show it; none if it does by default.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub option: Option<String>,
@@ -186,11 +189,13 @@ impl Verdict {
     }
 }
 
-/// What stands by where drivers may be taken from.
+/// What is known beside the image and the machine's profile.
 #[derive(Debug, Clone, Copy, Default)]
-pub struct Offers<'o> {
+pub struct Setting<'s> {
     /// The packages of the medium that the image is from, by the names of their files.
-    pub packages: &'o [String],
+    pub packages: &'s [String],
+    /// What the machine's package asks for, in place of what the machine shows by default.
+    pub wishes: Option<&'s Wishes>,
 }
 
 /// Judges an image for several machines.
@@ -201,23 +206,24 @@ pub fn judge(
     tree: &Tree,
     about: &About,
     targets: &[&Target],
-    offers: Offers<'_>,
+    setting: Setting<'_>,
 ) -> Result<Result<Vec<Coverage>, String>> {
     let evidence = match Evidence::read(tree, about)? {
         Ok(evidence) => evidence,
         Err(reason) => return Ok(Err(reason)),
     };
     let coverages = targets.iter().filter(|target| !target.devices.is_empty());
-    Ok(Ok(coverages.map(|target| Coverage::of(&evidence, target, offers)).collect()))
+    Ok(Ok(coverages.map(|target| Coverage::of(&evidence, target, setting)).collect()))
 }
 
 impl Coverage {
-    fn of(evidence: &Evidence<'_>, target: &Target, offers: Offers<'_>) -> Self {
+    fn of(evidence: &Evidence<'_>, target: &Target, setting: Setting<'_>) -> Self {
+        let covered = |device| judge::device(evidence, device, setting.wishes);
         let mut devices: Vec<(&Device, Covered)> =
-            target.devices.iter().map(|device| (device, judge::device(evidence, device))).collect();
-        devices.sort_by_key(|(device, _)| !device.is_default());
+            target.devices.iter().map(|device| (device, covered(device))).collect();
+        devices.sort_by_key(|(_, covered)| !covered.shown);
         let hints: Vec<Option<String>> =
-            devices.iter().map(|(device, covered)| hint::of(device, covered, &devices, offers)).collect();
+            devices.iter().map(|(device, covered)| hint::of(device, covered, &devices, setting)).collect();
         let devices = devices.into_iter().zip(hints).map(|((_, covered), hint)| Covered { hint, ..covered }).collect();
         Self { target: target.name.clone(), what: target.what.clone(), devices, notes: evidence.notes() }
     }
@@ -227,9 +233,9 @@ impl Coverage {
         self.devices.iter().filter(move |covered| covered.level == Some(level))
     }
 
-    /// The devices that the machine shows by default.
-    pub fn defaults(&self) -> impl Iterator<Item = &Covered> {
-        self.devices.iter().filter(|covered| covered.option.is_none())
+    /// The devices that the machine shows by default, or that its package asks for.
+    pub fn shown(&self) -> impl Iterator<Item = &Covered> {
+        self.devices.iter().filter(|covered| covered.shown)
     }
 
     /// What is wrong in a sentence each, for who makes the image: errors first, then warnings; notes are left out.
