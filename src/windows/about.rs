@@ -4,7 +4,7 @@ use serde::Serialize;
 
 use super::registry::{self, CONFIG};
 use super::{Machine, machine_of};
-use crate::error::{Kind, Result};
+use crate::error::Kind;
 use crate::format::hive::{Hive, KeyId};
 use crate::format::wim::{ImageInfo, Version};
 use crate::tree::Tree;
@@ -53,10 +53,24 @@ impl About {
         if paths.iter().all(|path| tree.find(path).is_none()) {
             return None;
         }
+        let mut notes = Vec::new();
+        let [system, software] = paths.map(|path| match registry::read_hive(tree, &path) {
+            Ok(hive) => hive,
+            Err(error) => {
+                notes.push(error.to_string());
+                None
+            }
+        });
+        let mut about = Self::of_hives(tree, system.as_ref(), software.as_ref());
+        notes.append(&mut about.notes);
+        Some(Self { notes, ..about })
+    }
+
+    /// The same of hives that were read before.
+    pub(super) fn of_hives(tree: &Tree, system: Option<&Hive>, software: Option<&Hive>) -> Self {
         let mut about = Self::default();
-        let [system, software] = paths.map(|path| about.noted(registry::read_hive(tree, &path)).flatten());
         if let Some(hive) = software {
-            about.product(&hive);
+            about.product(hive);
         }
         about.machine = match machine_of(tree) {
             Ok(machine) => Some(machine),
@@ -67,13 +81,9 @@ impl About {
             }
         };
         if let Some(hive) = system {
-            about.system(&hive);
+            about.system(hive);
         }
-        Some(about)
-    }
-
-    fn noted<T>(&mut self, result: Result<T>) -> Option<T> {
-        result.map_err(|error| self.notes.push(error.to_string())).ok()
+        about
     }
 
     /// The key that `winver` reads.

@@ -3,6 +3,8 @@
 mod about;
 pub mod boot;
 pub mod drivers;
+mod hive_files;
+mod place;
 pub mod regedit;
 pub mod registry;
 pub mod setup;

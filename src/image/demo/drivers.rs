@@ -13,7 +13,7 @@ use crate::base::FileTime;
 use crate::error::Result;
 use crate::format::hive::{Hive, Value, kind};
 use crate::windows::drivers::Home;
-use crate::windows::drivers::database::layout::{Version, device_id_bytes};
+use crate::windows::drivers::database::layout::{Version, device_id_bytes, folder_hash};
 
 /// 2006-06-21, the date of all drivers that come with Windows.
 const DATE: FileTime = FileTime(127_953_216_000_000_000);
@@ -105,8 +105,7 @@ impl Package {
 
     /// The folder in the driver store.
     pub(super) fn folder(&self) -> String {
-        let hash = self.inf_text().bytes().fold(0u64, |hash, byte| hash.wrapping_mul(39).wrapping_add(u64::from(byte)));
-        format!("{}_amd64_{:016x}", self.inf, hash.swap_bytes())
+        format!("{}_amd64_{}", self.inf, folder_hash(self.inf_text().as_bytes()))
     }
 
     /// The text of the INF file.

@@ -13,10 +13,12 @@ mod device_ids;
 mod driver;
 mod package;
 pub mod rank;
+mod store;
 
 pub use database::{Candidate, Database, Home, Installed, KnownConfiguration, KnownDevice};
 pub use device_ids::{DeviceIds, Pci};
 pub use driver::*;
 pub use package::Package;
+pub use store::{Added, Removed, Store};
 
 pub use crate::format::inf::{ProductType, TargetOs};

@@ -14,7 +14,6 @@ mod changes;
 pub mod complete;
 mod firewall;
 mod name;
-mod place;
 mod secret;
 mod time_zone;
 pub mod unattend;
@@ -27,11 +26,11 @@ pub use unattend::Unattend;
 pub use winrm::WinRm;
 
 use self::changes::{Changes, Hives};
-use self::place::Access;
 use super::machine_of;
 use crate::base::FileTime;
 use crate::error::{Context, Result};
 use crate::tree::Tree;
+use crate::windows::place::{self, Access};
 
 /// What is wanted. Nothing, by default.
 #[derive(Debug, Clone, Default)]

@@ -35,6 +35,8 @@ use std::collections::HashMap;
 use serde::Serialize;
 use uuid::Uuid;
 
+pub(super) use read::DATABASE;
+
 use super::IdKind;
 use crate::base::{FileTime, Machine};
 

@@ -11,7 +11,7 @@ use crate::tree::Tree;
 use crate::windows::registry::{self, CONFIG};
 
 /// The key of a hive that everything is below.
-pub(in crate::windows::drivers) const ROOT: &str = "DriverDatabase";
+pub(in crate::windows::drivers) const DATABASE: &str = "DriverDatabase";
 
 /// Characters of a device id: Windows itself allows 200 (`MAX_DEVICE_ID_LEN`).
 const MAX_ID: usize = 512;
@@ -51,9 +51,9 @@ impl Database {
         if hive.recovery() == Recovery::Ignored {
             self.note(|| format!("{home}: the hive was not left clean, and no log mends it"));
         }
-        let Some(root) = hive.open(ROOT) else {
+        let Some(root) = hive.open(DATABASE) else {
             // A DRIVERS hive is there for nothing else; before Windows 8 SYSTEM had no database either.
-            self.note(|| format!("{home}: the hive has no {ROOT}"));
+            self.note(|| format!("{home}: the hive has no {DATABASE}"));
             return;
         };
         let first = self.packages.len();

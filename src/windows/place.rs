@@ -14,17 +14,25 @@ pub(super) enum Access {
     Inherited,
     /// SYSTEM and Administrators, whatever its directory says.
     Protected,
+    /// Whoever may read another file.
+    As(DescriptorId),
 }
 
 /// Puts a file at a path, with the directories on the way to it, in the place of any that is there.
-pub(super) fn put(tree: &mut Tree, path: &str, bytes: Vec<u8>, access: Access, now: FileTime) -> Result<()> {
+pub(super) fn put(
+    tree: &mut Tree,
+    path: &str,
+    content: impl Into<Content>,
+    access: Access,
+    now: FileTime,
+) -> Result<()> {
     let (folder, name) = path.rsplit_once('\\').unwrap_or(("", path));
-    let mut directory = tree.root();
-    for part in folder.split('\\').filter(|part| !part.is_empty()) {
-        directory = ensure_directory(tree, directory, part, now)?;
-    }
-    let mut node = Node::file(attributes::ARCHIVE, Times::all(now), Content::from(bytes));
-    node.descriptor = inherited(tree, directory, false);
+    let directory = ensure_folder(tree, folder, now)?;
+    let mut node = Node::file(attributes::ARCHIVE, Times::all(now), content.into());
+    node.descriptor = match access {
+        Access::As(descriptor) => Some(descriptor),
+        Access::Inherited | Access::Protected => inherited(tree, directory, false),
+    };
     let name = Name::from(name);
     if let Some(old) = tree.child(directory, name.units()).map(|link| tree.node(link.node)) {
         refuse_unless(!old.is_directory(), "a directory stands where a file must go", path)?;
@@ -47,6 +55,12 @@ pub(super) fn rename(tree: &mut Tree, path: &str, to: &str) -> Result<()> {
     refuse_unless(tree.child(directory, Name::from(to).units()).is_none(), "the name is taken", to)?;
     let node = tree.remove_link(directory, Name::from(name).units())?;
     tree.add_link(directory, Link { name: to.into(), short: None, node })
+}
+
+/// The directory at a path, made where it is not there.
+pub(super) fn ensure_folder(tree: &mut Tree, path: &str, now: FileTime) -> Result<NodeId> {
+    let parts = path.split('\\').filter(|part| !part.is_empty());
+    parts.fold(Ok(tree.root()), |directory, part| ensure_directory(tree, directory?, part, now))
 }
 
 fn ensure_directory(tree: &mut Tree, parent: NodeId, name: &str, now: FileTime) -> Result<NodeId> {

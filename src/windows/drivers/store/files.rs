@@ -1,0 +1,266 @@
+//! The files of a package: in the driver store, published, and in place.
+
+use std::collections::BTreeSet;
+use std::sync::Arc;
+
+use super::{Added, Store, folder_of, lockdown, pe_version};
+use crate::base::Name;
+use crate::error::{Context, Error, Result};
+use crate::tree::{Content, DescriptorId, NodeId, Tree};
+use crate::windows::drivers::database::layout::{folder_hash, oem_number};
+use crate::windows::drivers::driver::CopyOut;
+use crate::windows::drivers::{Driver, Package, Signature};
+use crate::windows::place::{self, Access};
+
+/// The driver store's folder.
+pub(super) const REPOSITORY: &str = r"\Windows\System32\DriverStore\FileRepository";
+/// The folder of published INF files.
+pub(super) const INF: &str = r"\Windows\INF";
+/// The folder of the catalogs that the kernel trusts, by the subsystem's id (`DRIVER_ACTION_VERIFY`'s).
+pub(super) const CATALOGS: &str = r"\Windows\System32\CatRoot\{F750E6C3-38EE-11D1-85E5-00C04FC295EE}";
+
+/// Folders that are looked at for what is usual.
+const SAMPLE: usize = 64;
+/// INF files that are read to see whether the names of folders are made as they are made here: in a solid image each may cost a chunk.
+const HASHED: usize = 3;
+
+/// Security descriptors of the packages that are there.
+#[derive(Clone, Copy, Default)]
+pub(super) struct Usual {
+    folder: Option<DescriptorId>,
+    file: Option<DescriptorId>,
+}
+
+/// What became of a file that is to be in place.
+enum Put {
+    /// It is there now.
+    Done,
+    /// The one that is there, the same or a newer one, stays; it belongs to packages.
+    Kept,
+    /// The one that is there stays, and belongs to no package.
+    Unclaimed,
+}
+
+/// The numbers of the INF files that are published.
+pub(super) fn published_numbers(tree: &Tree) -> BTreeSet<u32> {
+    let names = tree.find(INF).into_iter().flat_map(|folder| tree.node(folder).children());
+    // An INF that is gone may have left its precompiled form (.PNF), which Windows would take for the new one's.
+    let names = names.map(|link| link.name.to_string().to_ascii_lowercase().replace(".pnf", ".inf"));
+    names.filter_map(|name| oem_number(&name)).collect()
+}
+
+impl Store<'_> {
+    /// Whether this Windows makes the names of packages as they are made here: a few of its own are made anew.
+    pub(super) fn check_names(&mut self) -> Result<()> {
+        let Some(repository) = self.tree.find(REPOSITORY) else { return Ok(()) };
+        let folders = self.tree.node(repository).children();
+        let step = (folders.len() / HASHED).max(1);
+        for link in folders.iter().step_by(step).take(HASHED) {
+            let name = link.name.to_string();
+            let Some((inf, hash)) =
+                name.split_once(".inf_").and_then(|(inf, rest)| Some((inf, rest.rsplit_once('_')?.1)))
+            else {
+                continue;
+            };
+            let file: Vec<u16> = format!("{inf}.inf").encode_utf16().collect();
+            let Some(content) = self.tree.child(link.node, &file).and_then(|file| self.tree.node(file.node).main())
+            else {
+                continue;
+            };
+            let own = folder_hash(&self.tree.read(content).context(|| &name)?);
+            if !own.eq_ignore_ascii_case(hash) {
+                self.notes.push(format!(
+                    "this Windows makes the names of driver packages in another way ({name}, not {own}); any name serves"
+                ));
+            }
+        }
+        Ok(())
+    }
+
+    /// The package's folder in the driver store, its published INF, its catalog.
+    pub(super) fn put_files(&mut self, package: &Package, driver: &Driver, added: &mut Added) -> Result<()> {
+        let folder = folder_of(&driver.package_name);
+        self.make_folder(&folder)?;
+        for file in &driver.files {
+            let content = self.graft(package, file)?;
+            let path = format!(r"{folder}\{}", file.replace('/', r"\"));
+            self.make_folder(path.rsplit_once('\\').map_or("", |(parent, _)| parent))?;
+            let access = self.usual().file.map_or(Access::Inherited, Access::As);
+            added.files += usize::from(self.put(&path, content, access)?);
+        }
+        let inf = self.graft(package, &driver.inf_name)?;
+        added.files += usize::from(self.put(&format!(r"{INF}\{}", added.published), inf, Access::Inherited)?);
+        if let Some(catalog) = driver.catalog.as_ref().filter(|catalog| package.content(catalog).is_some()) {
+            let content = self.graft(package, catalog)?;
+            let name = catalog_of(&added.published);
+            added.files += usize::from(self.put(&format!(r"{CATALOGS}\{name}"), content, Access::Inherited)?);
+        }
+        Ok(())
+    }
+
+    /// Files that run elsewhere than in the driver store.
+    ///
+    /// A file of that name which is there stays if it is of a newer version, whoever it belongs to: PnP prefers the driver with the newer
+    /// version too. (COPYFLG_NOVERSIONCHECK and its like are of no account to Windows either where a package is signed.)
+    pub(super) fn put_copies(
+        &mut self,
+        package: &Package,
+        driver: &Driver,
+        signature: &Signature,
+        added: &mut Added,
+    ) -> Result<()> {
+        for copy in &driver.copies {
+            let content = self.graft(package, &copy.source)?;
+            let is_ours = match self.put_copy(copy, content, signature, added).context(|| &copy.target)? {
+                Put::Done => true,
+                Put::Kept => false,
+                Put::Unclaimed => continue,
+            };
+            self.lock_down(&lockdown::Claim { driver, copy, published: &added.published, is_ours })?;
+        }
+        Ok(())
+    }
+
+    fn put_copy(&mut self, copy: &CopyOut, content: Content, signature: &Signature, added: &mut Added) -> Result<Put> {
+        let target = &copy.target;
+        let there = self.tree.find(target).filter(|node| !self.tree.node(*node).is_directory());
+        let Some(there) = there.and_then(|node| self.tree.node(node).main().cloned()) else {
+            added.files += usize::from(self.put(target, content, Access::Inherited)?);
+            return Ok(Put::Done);
+        };
+        let is_owned = self.is_locked_down(target);
+        if self.same(&there, &content)? {
+            if !is_owned {
+                added.notes.push(format!(
+                    "{target} is there already and belongs to no package: taking this one out will leave it"
+                ));
+            }
+            return Ok(if is_owned { Put::Kept } else { Put::Unclaimed });
+        }
+        let version = |content: &Content| -> Result<_> { Ok(pe_version::file_version(&self.tree.read(content)?)) };
+        let (old, new) = (version(&there)?, version(&content)?);
+        let words = |version: Option<[u16; 4]>| version.map_or("without a version".into(), dotted);
+        if old > new {
+            added.notes.push(format!(
+                "{target} is kept: it is newer ({}) than the package's ({})",
+                words(old),
+                words(new)
+            ));
+            return Ok(if is_owned { Put::Kept } else { Put::Unclaimed });
+        }
+        let unsigned = if signature.signer.is_some() { "" } else { ", which nobody signed" };
+        added.notes.push(format!("{target} ({}) is replaced by the package's ({}{unsigned})", words(old), words(new)));
+        added.files += usize::from(self.put(target, content, Access::Inherited)?);
+        Ok(Put::Done)
+    }
+
+    /// A file of a package as a content of the tree, unread.
+    fn graft(&mut self, package: &Package, path: &str) -> Result<Content> {
+        let content = package.content(path);
+        let content = content.ok_or_else(|| Error::invalid("a file that the package lacks").found(path))?;
+        Ok(match content {
+            Content::Bytes(bytes) => Content::Bytes(Arc::clone(bytes)),
+            Content::Blob { store, blob, len } => {
+                let theirs = &package.tree().stores()[store.index()];
+                let known = self.tree.store_ids().find(|own| Arc::ptr_eq(&self.tree.stores()[own.index()], theirs));
+                let store = known.unwrap_or_else(|| self.tree.add_store(Arc::clone(theirs)));
+                Content::Blob { store, blob: *blob, len: *len }
+            }
+        })
+    }
+
+    /// Puts a file in place, unless the same is there; whether it was put.
+    pub(super) fn put(&mut self, path: &str, content: Content, access: Access) -> Result<bool> {
+        let there = self.tree.find(path).and_then(|node| self.tree.node(node).main().cloned());
+        if let Some(there) = there
+            && self.same(&there, &content).context(|| path)?
+        {
+            return Ok(false);
+        }
+        place::put(self.tree, path, content, access, self.now).context(|| path)?;
+        Ok(true)
+    }
+
+    /// A folder of the driver store, with the security descriptor that such have.
+    fn make_folder(&mut self, path: &str) -> Result<()> {
+        if self.tree.find(path).is_some() {
+            return Ok(());
+        }
+        let usual = self.usual().folder;
+        let node = place::ensure_folder(self.tree, path, self.now).context(|| path)?;
+        if usual.is_some() {
+            self.tree.node_mut(node).descriptor = usual;
+        }
+        Ok(())
+    }
+
+    fn usual(&mut self) -> Usual {
+        *self.usual.get_or_insert_with(|| Usual::learn(self.tree))
+    }
+
+    /// Whether two contents are the same bytes. What is not known by a hash or by where it comes from is read.
+    pub(super) fn same(&self, a: &Content, b: &Content) -> Result<bool> {
+        if a.len() != b.len() {
+            return Ok(false);
+        }
+        if let (Content::Blob { store, blob, .. }, Content::Blob { store: other_store, blob: other, .. }) = (a, b) {
+            if (store, blob) == (other_store, other) {
+                return Ok(true);
+            }
+            let hash = |store: &crate::tree::StoreId, blob| self.tree.stores()[store.index()].sha1(blob);
+            if let (Some(a), Some(b)) = (hash(store, *blob), hash(other_store, *other)) {
+                return Ok(a == b);
+            }
+        }
+        Ok(self.tree.read(a)? == self.tree.read(b)?)
+    }
+
+    /// Takes a file away; whether there was one.
+    pub(super) fn take(&mut self, path: &str) -> Result<bool> {
+        let (folder, name) = path.rsplit_once('\\').unwrap_or(("", path));
+        let Some(folder) = self.tree.find(folder) else { return Ok(false) };
+        let name = Name::from(name);
+        if self.tree.child(folder, name.units()).is_none() {
+            return Ok(false);
+        }
+        self.tree.remove_tree(folder, name.units()).context(|| path)?;
+        Ok(true)
+    }
+}
+
+impl Usual {
+    fn learn(tree: &Tree) -> Self {
+        let folders: Vec<NodeId> = tree
+            .find(REPOSITORY)
+            .into_iter()
+            .flat_map(|folder| tree.node(folder).children())
+            .map(|link| link.node)
+            .filter(|node| tree.node(*node).is_directory())
+            .take(SAMPLE)
+            .collect();
+        let files = folders.iter().flat_map(|folder| tree.node(*folder).children()).map(|link| link.node);
+        let files = files.filter(|node| !tree.node(*node).is_directory()).take(SAMPLE);
+        Self { folder: most_common(tree, folders.iter().copied()), file: most_common(tree, files) }
+    }
+}
+
+/// The descriptor that most of a few nodes have; of equally many, the first.
+fn most_common(tree: &Tree, nodes: impl Iterator<Item = NodeId>) -> Option<DescriptorId> {
+    let mut counts: Vec<(DescriptorId, usize)> = Vec::new();
+    for descriptor in nodes.filter_map(|node| tree.node(node).descriptor) {
+        match counts.iter_mut().find(|(known, _)| *known == descriptor) {
+            Some((_, count)) => *count += 1,
+            None => counts.push((descriptor, 1)),
+        }
+    }
+    counts.into_iter().rev().max_by_key(|(_, count)| *count).map(|(descriptor, _)| descriptor)
+}
+
+/// The name of a package's catalog: `oem3.cat`.
+pub(super) fn catalog_of(published: &str) -> String {
+    format!("{}cat", published.strip_suffix("inf").unwrap_or(published))
+}
+
+fn dotted([a, b, c, d]: [u16; 4]) -> String {
+    format!("{a}.{b}.{c}.{d}")
+}
