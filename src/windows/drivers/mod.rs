@@ -9,12 +9,15 @@
 //! A [`Driver`] is a value: everything that the INF asks for, resolved for a [`TargetOs`], nothing of it done yet.
 
 pub mod database;
+mod device_ids;
 mod driver;
 mod package;
+pub mod rank;
 mod store;
 pub mod trust;
 
 pub use database::{Candidate, Database, Home, Installed, KnownConfiguration, KnownDevice};
+pub use device_ids::{DeviceIds, Pci};
 pub use driver::*;
 pub use package::Package;
 pub use store::{Added, Removed, Store};
