@@ -8,9 +8,11 @@
 //!
 //! A [`Driver`] is a value: everything that the INF asks for, resolved for a [`TargetOs`], nothing of it done yet.
 
+pub mod compile;
 mod driver;
 mod package;
 
+pub use compile::{compile, store_name};
 pub use driver::*;
 pub use package::Package;
 
