@@ -8,6 +8,7 @@
 //!
 //! A [`Driver`] is a value: everything that the INF asks for, resolved for a [`TargetOs`], nothing of it done yet.
 
+pub mod compile;
 pub mod database;
 mod device_ids;
 mod driver;
@@ -16,6 +17,7 @@ pub mod rank;
 mod store;
 pub mod trust;
 
+pub use compile::{compile, store_name};
 pub use database::{Candidate, Database, Home, Installed, KnownConfiguration, KnownDevice};
 pub use device_ids::{DeviceIds, Pci};
 pub use driver::*;
