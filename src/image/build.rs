@@ -8,7 +8,7 @@ use serde::Serialize;
 use uuid::Uuid;
 
 use super::disk_file::{DiskFile, Identity, OpenDisk};
-use super::edits::{Applied, Step};
+use super::edits::{self, Applied, Step};
 use super::host::{self, OutputFile};
 use super::layout::{Division, FileSystem, Firmware, Role, Slot};
 use super::package;
@@ -185,8 +185,12 @@ impl<'r> ImagePlan<'r> {
         let prepared = Prepared::new(tree, recipe, &sketch, &seed, timestamp).map_err(of_source)?;
         let Prepared { mut tree, mut system, mut recovery, machine, boot } = prepared;
         warnings.extend(boot.iter().flat_map(|boot| boot.warnings.iter().cloned()));
-        let Applied { steps, warnings: of_edits, private } = recipe.edits.apply(&mut tree, timestamp)?;
+        let Applied { steps, warnings: of_edits, private, needs_test_signing } =
+            recipe.edits.apply(&mut tree, timestamp)?;
         warnings.extend(of_edits);
+        if needs_test_signing && !recipe.boot_settings().test_signing {
+            warnings.push(format!("{}: --test-signing does that", edits::TEST_SIGNING));
+        }
 
         let about = if recipe.target.is_some() { About::read(&tree) } else { None };
         let start = sketch.slot(Role::Windows).map_or(0, |slot| slot.range.start);
