@@ -126,6 +126,11 @@ impl Collected {
         let words = counted.iter().filter(|(_, count)| *count > 0).map(|(why, count)| why.words(*count));
         words.collect::<Vec<_>>().join(", ")
     }
+
+    /// Those left out that a user may not expect to be: INF files that cannot be read.
+    pub fn worries(&self) -> impl Iterator<Item = &LeftOut> {
+        self.left_out.iter().filter(|left| left.why == Why::Damaged)
+    }
 }
 
 /// The packages that a file or folder of the host has for a Windows.

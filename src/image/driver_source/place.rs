@@ -126,18 +126,17 @@ fn split_machine(word: &str) -> (&str, Option<Machine>) {
 /// The Windows that a word names.
 fn os(word: &str) -> Option<Os> {
     const CLIENT_PREFIXES: [&str; 3] = ["windows", "win", "w"];
-    const SERVER_PREFIXES: [&str; 6] = ["windowsserver", "winserver", "server", "windows", "win", "ws"];
+    const SERVER_PREFIXES: [&str; 7] = ["windowsserver", "winserver", "server", "windows", "win", "ws", "w"];
     let server = |year: &str| {
-        let build = SERVERS.iter().find(|(own, _)| *own == year).map(|(_, build)| *build)?;
-        Some(Os { build, server: true })
-    };
-    if let Some(year) = word.strip_prefix("2k") {
         // 2k3 and 2k8 are written with one digit.
-        return server(year).or_else(|| server(&format!("0{year}")));
-    }
-    let of_year =
-        |prefix: &&str| word.strip_prefix(prefix)?.strip_prefix("20").or(word.strip_prefix(prefix)?.strip_prefix("2k"));
-    if let Some(found) = SERVER_PREFIXES.iter().filter_map(of_year).find_map(server) {
+        let found = SERVERS.iter().find(|(own, _)| *own == year || own.strip_prefix('0') == Some(year));
+        found.map(|(_, build)| Os { build: *build, server: true })
+    };
+    // `2k16` tells enough by itself; a mere year does not.
+    let bare = word.strip_prefix("2k");
+    let behind = SERVER_PREFIXES.iter().filter_map(|prefix| word.strip_prefix(prefix));
+    let years = bare.into_iter().chain(behind.filter_map(|rest| rest.strip_prefix("20").or(rest.strip_prefix("2k"))));
+    if let Some(found) = years.into_iter().find_map(server) {
         return Some(found);
     }
     if matches!(word, "xp" | "vista") {
@@ -175,7 +174,7 @@ mod tests {
             (r"\Windows 11\x86_64", amd64, client(22000)),
             (r"\Windows Server 2019", None, server(17763)),
             (r"\PRO1000\Winx64\NDIS65", amd64, vec![]),
-            (r"\PRO1000\Win32\W2K12R2", Some(Machine::X86), vec![]),
+            (r"\PRO1000\Win32\W2K12R2", Some(Machine::X86), server(9600)),
             (r"\WS2022-x64", amd64, server(20348)),
             (r"\Win7\release\W10", None, client(10240)),
             (r"\2019\06", None, vec![]),

@@ -8,6 +8,7 @@
 //!
 //! A [`Driver`] is a value: everything that the INF asks for, resolved for a [`TargetOs`], nothing of it done yet.
 
+pub mod apply;
 pub mod compile;
 pub mod database;
 mod device_ids;
