@@ -8,7 +8,7 @@
 //! ```
 
 use super::files::REPOSITORY;
-use super::{SOFTWARE, Store, append, is_owner, set_if_absent, texts};
+use super::{SOFTWARE, Store, is_owner, own, set_if_absent, texts};
 use crate::error::Result;
 use crate::format::hive::{Hive, KeyId, Value};
 use crate::windows::drivers::Driver;
@@ -98,6 +98,6 @@ impl Store<'_> {
         } else {
             set_if_absent(software, key, "Source", source)?;
         }
-        append(software, key, "Owners", &[claim.published.to_owned()])
+        own(software, key, claim.published)
     }
 }

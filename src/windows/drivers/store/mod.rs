@@ -43,10 +43,10 @@ use uuid::{Uuid, uuid};
 use super::database::layout::{OemInfMap, Version, oem_number};
 use super::database::{DATABASE, Home};
 use super::{Driver, Package, RegistryAction, RegistryChange, Signature, TargetOs};
-use crate::base::FileTime;
+use crate::base::{FileTime, Name};
 use crate::error::{Context, Error, Kind, Result};
 use crate::format::hive::{Hive, KeyId, Value};
-use crate::tree::Tree;
+use crate::tree::{Tree, check_name};
 use crate::windows::hive_files::{HiveFile, HiveFiles};
 use crate::windows::regedit;
 
@@ -55,6 +55,8 @@ pub use remove::Removed;
 const SYSTEM: &str = r"\Windows\System32\config\SYSTEM";
 const SOFTWARE: &str = r"\Windows\System32\config\SOFTWARE";
 const DRIVERS: &str = r"\Windows\System32\config\DRIVERS";
+
+const CURRENT_USER: &str = "HKEY_CURRENT_USER";
 
 /// Numbers of oemN.inf: no installation comes near.
 const MOST_PACKAGES: u32 = 0xFFFF;
@@ -201,6 +203,7 @@ impl<'t> Store<'t> {
                 .found(driver.machine)
                 .allowed(self.target.machine));
         }
+        check_name(&Name::from(driver.package_name.as_str())).context(|| "the name of the package")?;
         let known = self.known(&driver.package_name);
         let mut added =
             Added { package_name: driver.package_name.clone(), already: known.is_some(), ..Added::default() };
@@ -223,6 +226,10 @@ impl<'t> Store<'t> {
         self.put_records(package, driver, signature, home, &added)?;
         self.put_services(package, driver, &mut added)?;
         for change in &driver.registry {
+            if change.key.starts_with(CURRENT_USER) {
+                added.notes.push(format!("line {}: {}: nobody is logged on to an image", change.line, change.key));
+                continue;
+            }
             self.change_registry(change).context(|| format!("line {}: {}", change.line, change.key))?;
         }
         Ok(added)
@@ -325,6 +332,16 @@ impl<'t> Store<'t> {
 /// Sets a value where there is none of that name.
 fn set_if_absent(hive: &mut HiveFile, key: KeyId, name: &str, value: Value) -> Result<()> {
     if hive.hive().value(key, name).is_some() { Ok(()) } else { hive.set(key, name, value) }
+}
+
+/// Enters an owner, before those that are there (seen).
+fn own(hive: &mut HiveFile, key: KeyId, published: &str) -> Result<()> {
+    let mut owners = texts(hive.hive(), key, "Owners");
+    if owners.iter().any(|owner| owner.eq_ignore_ascii_case(published)) {
+        return Ok(());
+    }
+    owners.insert(0, published.to_owned());
+    hive.set(key, "Owners", Value::multi_sz(owners))
 }
 
 /// Adds texts to a REG_MULTI_SZ, as far as they are not in it.

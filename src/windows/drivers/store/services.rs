@@ -3,7 +3,7 @@
 use std::borrow::Cow;
 use std::collections::BTreeSet;
 
-use super::{Added, SYSTEM, Store, append, is_owner, service_key, set_if_absent, texts};
+use super::{Added, SYSTEM, Store, is_owner, own, service_key, set_if_absent, texts};
 use crate::error::{Context, Error, Result};
 use crate::format::hive::{Hive, KeyId, Value};
 use crate::format::inf::Inf;
@@ -44,7 +44,7 @@ impl Store<'_> {
         let hive = self.hives.open(self.tree, SYSTEM)?;
         let services = hive.make_alike(set, "Services")?;
         let key = hive.make_sibling(services, &service.name)?;
-        append(hive, key, "Owners", &[words.published.to_owned()])?;
+        own(hive, key, words.published)?;
         if let Some(newer) = newer {
             added.notes.push(format!("service {} stays as {newer} has it, which is newer", service.name));
             return Ok(());
