@@ -14,6 +14,7 @@ mod faults;
 mod flips;
 mod fork;
 mod hive;
+mod inf;
 mod look;
 mod lzms;
 mod media;

@@ -8,11 +8,13 @@
 //!
 //! A [`Driver`] is a value: everything that the INF asks for, resolved for a [`TargetOs`], nothing of it done yet.
 
+pub mod compile;
 pub mod database;
 mod driver;
 mod package;
 mod store;
 
+pub use compile::{compile, store_name};
 pub use database::{Candidate, Database, Home, Installed, KnownConfiguration, KnownDevice};
 pub use driver::*;
 pub use package::Package;

@@ -11,8 +11,7 @@ use super::files::REPOSITORY;
 use super::{SOFTWARE, Store, is_owner, own, set_if_absent, texts};
 use crate::error::Result;
 use crate::format::hive::{Hive, KeyId, Value};
-use crate::windows::drivers::Driver;
-use crate::windows::drivers::driver::CopyOut;
+use crate::windows::drivers::{CopyOut, Driver};
 
 /// Where they are, within SOFTWARE.
 pub(super) const FILES: &str = r"Microsoft\Windows\CurrentVersion\Setup\PnpLockdownFiles";

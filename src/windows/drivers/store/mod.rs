@@ -224,7 +224,7 @@ impl<'t> Store<'t> {
         self.put_files(package, driver, &mut added)?;
         self.put_copies(package, driver, signature, &mut added)?;
         self.put_records(package, driver, signature, home, &added)?;
-        self.put_services(package, driver, &mut added)?;
+        self.put_services(driver, &mut added)?;
         for change in &driver.registry {
             if change.key.starts_with(CURRENT_USER) {
                 added.notes.push(format!("line {}: {}: nobody is logged on to an image", change.line, change.key));
@@ -276,15 +276,19 @@ impl<'t> Store<'t> {
             now: self.now,
         };
         record.write(self.hives.open(self.tree, path_of(home))?)?;
-        self.set_number(&added.published, !added.already, OemInfMap::take)
+        let dated = (!added.already).then_some(home);
+        self.set_number(&added.published, dated, OemInfMap::take)
     }
 
     /// Enters a number into the maps, or takes it out of them. SYSTEM's is for both hives (seen: it has the numbers of packages that are
-    /// in DRIVERS); where DRIVERS has one too, it is kept alike.
-    fn set_number(&mut self, published: &str, with_date: bool, change: fn(&mut OemInfMap, u32)) -> Result<()> {
+    /// in DRIVERS); where DRIVERS has one too, it is kept alike. The databases that change get the date.
+    fn set_number(&mut self, published: &str, dated: Option<Home>, change: fn(&mut OemInfMap, u32)) -> Result<()> {
         let Some(number) = oem_number(published) else { return Ok(()) };
         for path in [SYSTEM, DRIVERS] {
-            if self.hives.opened(path).is_none() {
+            let Some(open) = self.hives.opened(path) else { continue };
+            // DRIVERS is written only for what changes in it.
+            let has_map = open.hive().open(DATABASE).is_some_and(|root| open.hive().value(root, "OemInfMap").is_some());
+            if path == DRIVERS && !has_map && dated != Some(Home::Drivers) {
                 continue;
             }
             let hive = self.hives.open(self.tree, path)?;
@@ -299,7 +303,7 @@ impl<'t> Store<'t> {
                     hive.set(root, "OemInfMap", Value::binary(map.bytes()))?;
                 }
             }
-            if with_date {
+            if dated.is_some_and(|home| path == SYSTEM || path == path_of(home)) {
                 hive.set(root, "UpdateDate", Value::binary(self.now.0.to_le_bytes()))?;
             }
         }

@@ -4,7 +4,7 @@ use std::sync::Arc;
 use super::*;
 use crate::base::Machine;
 use crate::format::hive::words;
-use crate::windows::drivers::driver::{
+use crate::windows::drivers::{
     Configuration, ConfigurationValue, CopyOut, Device, EventLog, IdKind, RegistryAction, RegistryChange, Service,
 };
 use crate::windows::registry::read_hive;
@@ -132,6 +132,7 @@ fn driver() -> Driver {
             device(r"PCI\VEN_1AF4&DEV_1001", IdKind::Compatible, 1),
         ],
         strings: vec![("disk.desc".into(), "A disk".into()), ("maker".into(), "Maker".into())],
+        service_strings: vec![("svc".into(), "A disk".into())],
         files: ["disk1.inf", "disk1.cat", r"x64\disk1.sys", "readme.txt"].map(String::from).to_vec(),
         copies: vec![CopyOut { source: r"x64\disk1.sys".into(), target: SYS.into(), line: 9 }],
         services: vec![Service {
