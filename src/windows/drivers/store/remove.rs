@@ -183,14 +183,15 @@ impl Store<'_> {
 
     /// A file that others own too: if it is the removed package's, theirs takes its place.
     fn leave_copy(&mut self, file: &Locked, removed: &mut Removed) -> Result<()> {
-        let is_ours = |source: &&String| {
-            let source = source.to_lowercase();
-            removed
-                .packages
-                .iter()
-                .any(|package| source.starts_with(&format!(r"{}\", folder_of(package)).to_lowercase()))
-        };
-        let theirs = file.source.as_ref().filter(is_ours).map(|source| self.other_source(source, &file.owners));
+        // The path within the package, if the file in place is the removed one's.
+        let within = file.source.as_deref().and_then(|source| {
+            removed.packages.iter().find_map(|package| {
+                let folder = format!(r"{}\", folder_of(package));
+                let start = source.get(..folder.len()).filter(|start| start.eq_ignore_ascii_case(&folder));
+                start.and_then(|_| source.get(folder.len()..))
+            })
+        });
+        let theirs = within.map(|path| self.other_source(path, &file.owners));
         if let Some(source) = &theirs {
             match source {
                 Some(source) => {
@@ -231,7 +232,8 @@ impl Store<'_> {
             (Some(there), Some(source)) => !self.same(&there, source).context(|| &file.path)?,
             _ => false,
         };
-        if is_another {
+        let is_directory = self.tree.find(&file.path).is_some_and(|node| self.tree.node(node).is_directory());
+        if is_another || is_directory {
             removed.notes.push(format!("{} stays: it is another file than the package's", file.path));
         } else {
             removed.files += usize::from(self.take(&file.path)?);
