@@ -42,6 +42,7 @@ pub(super) enum Command {
     Extract(Extract),
     Reg(Reg),
     Bcd(Bcd),
+    Drivers(Drivers),
     Verify(Verify),
     Diff(Diff),
     Demo(Demo),
@@ -531,6 +532,21 @@ pub(super) struct Reg {
     /// Write the text of a .reg file, as regedit does.
     #[arg(long, conflicts_with_all = ["json", "value"])]
     pub(super) export: bool,
+}
+
+/// List the driver packages of an image.
+#[derive(Debug, clap::Args)]
+#[command(after_help = super::drivers::HELP)]
+pub(super) struct Drivers {
+    #[command(flatten)]
+    pub(super) source: SourceArgs,
+    /// Packages to be shown in detail, by the names of their INF files: oem3.inf, disk.inf; or by the names of their folders in the
+    /// driver store.
+    #[arg(value_name = "NAME")]
+    pub(super) names: Vec<String>,
+    /// List the packages that came with Windows too.
+    #[arg(long, conflicts_with = "names")]
+    pub(super) all: bool,
 }
 
 /// Print a boot store as `bcdedit /enum all` does.
