@@ -134,10 +134,13 @@ fn table(coverage: &Coverage, all: bool, out: &mut dyn Write) -> Result<()> {
             output::line(out, format_args!("  on request:"))?;
         }
         print(row, out)?;
-        for problem in &covered.problems {
+        let is_told = covered.verdict == Verdict::MissingDriver;
+        for problem in covered.problems.iter().filter(|_| !is_told) {
             output::line(out, format_args!("      {problem}"))?;
         }
-        if let Some(hint) = &covered.hint {
+        // What matters little needs no more than the word for where a driver comes from.
+        let matters = covered.level.is_some_and(|level| level > Level::Note);
+        if let Some(hint) = covered.hint.as_ref().filter(|_| matters || !is_told) {
             output::line(out, format_args!("      hint: {hint}"))?;
         }
     }
@@ -165,6 +168,7 @@ fn row(covered: &Covered) -> [String; 5] {
         Some(level @ (Level::Error | Level::Warning)) => {
             format!("{}: {}", level.to_string().to_uppercase(), covered.verdict.name())
         }
+        _ if covered.verdict == Verdict::MissingDriver => format!("no driver ({})", covered.from.name()),
         _ => covered.verdict.name().to_owned(),
     };
     let Some(driver) = &covered.driver else { return [device, "-".into(), "-".into(), "-".into(), verdict] };

@@ -79,7 +79,8 @@ pub fn wim(threads: NonZeroUsize) -> Result<Vec<u8>> {
     Ok(bytes.into_inner())
 }
 
-fn tree(edition: &str) -> Result<Tree> {
+/// The files of an image of that edition.
+pub(super) fn tree(edition: &str) -> Result<Tree> {
     let mut demo = Builder::new();
     demo.boot_files()?;
     demo.driver_store()?;

@@ -174,6 +174,21 @@ pub enum Origin {
     Nobody,
 }
 
+impl Origin {
+    /// The word for it, as in profiles.
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::Inbox => "inbox",
+            Self::Guest => "Guest",
+            Self::OemDrivers => "OEM-Drivers",
+            Self::VirtioWin => "virtio-win",
+            Self::GuestAdditions => "guest additions",
+            Self::Maker => "maker",
+            Self::Nobody => "none",
+        }
+    }
+}
+
 static TARGETS: LazyLock<Result<Vec<Target>, String>> = LazyLock::new(|| {
     const FILES: [(&str, &str); 6] = [
         ("hyperv", include_str!("../../drivers/hyperv.toml")),

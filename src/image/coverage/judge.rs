@@ -48,6 +48,7 @@ pub(super) fn device(evidence: &Evidence<'_>, device: &Device, wishes: Option<&W
         device: device.what.clone(),
         role: device.role,
         boot: device.boot,
+        from: device.from,
         shown: device.is_shown(wishes),
         option: device.option.clone(),
         id: ids.all().next().unwrap_or_default().to_owned(),
@@ -75,7 +76,7 @@ pub(super) fn device(evidence: &Evidence<'_>, device: &Device, wishes: Option<&W
 fn level(device: &Device) -> Level {
     match device.role {
         _ if device.boot => Level::Error,
-        DeviceRole::Network => Level::Warning,
+        DeviceRole::Network | DeviceRole::Bus => Level::Warning,
         _ => Level::Note,
     }
 }

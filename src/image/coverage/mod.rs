@@ -8,8 +8,8 @@
 //!   its helpers   --> filters of the device and of its class, services that it depends on
 //! ```
 //!
-//! What a machine shows by default counts: a device that is needed to boot and lacks its driver is an error, a network adapter is a
-//! warning, everything else a note. What it shows on request is judged too, and is no fault.
+//! What a machine shows by default counts: a device that is needed to boot and lacks its driver is an error, a network adapter or a bus
+//! is a warning, everything else a note. What it shows on request is judged too, and is no fault.
 //!
 //! # Limits
 //! 4096 INF files outside the database are read, and only if a device has no driver in it; 1000 files of a package are looked at.
@@ -26,7 +26,7 @@ use serde::Serialize;
 
 use super::Target;
 use super::package::Wishes;
-use super::target::{Device, DeviceRole};
+use super::target::{Device, DeviceRole, Origin};
 use crate::base::FileTime;
 use crate::error::Result;
 use crate::tree::Tree;
@@ -57,6 +57,8 @@ pub struct Covered {
     pub role: DeviceRole,
     /// Whether Windows needs it to find its disk.
     pub boot: bool,
+    /// Where its driver usually comes from.
+    pub from: Origin,
     /// Whether the machine shows it by default, or because its package asks for it.
     pub shown: bool,
     /// The setting that makes the machine show it; none if it does by default.
@@ -240,9 +242,12 @@ impl Coverage {
 
     /// What is wrong in a sentence each, for who makes the image: errors first, then warnings; notes are left out.
     pub fn warnings(&self) -> impl Iterator<Item = String> {
-        let errors = self.at(Level::Error).map(|covered| ("will not start, or not find its disk", covered));
-        let warnings = self.at(Level::Warning).map(|covered| ("will have no network", covered));
-        errors.chain(warnings).map(|(consequence, covered)| {
+        self.at(Level::Error).chain(self.at(Level::Warning)).map(|covered| {
+            let consequence = match (covered.role, covered.boot) {
+                (_, true) => "will not start, or not find its disk",
+                (DeviceRole::Network, false) => "will have no network",
+                (_, false) => "will not find what hangs on it",
+            };
             let problem = covered.problems.first().map_or("", String::as_str);
             let hint = covered.hint.as_ref().map(|hint| format!("; {hint}")).unwrap_or_default();
             format!("{} {consequence}: {}: {problem}{hint}", self.what, covered.device)
