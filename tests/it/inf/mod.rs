@@ -1,6 +1,7 @@
 //! INF files: what the parser and the compiler make of those of real drivers, of Wine and QEMU, and of our own.
 
 mod collections;
+mod fixtures;
 mod virtio;
 
 use std::fs;
@@ -8,7 +9,7 @@ use std::path::Path;
 use std::sync::Arc;
 
 use nanovhd::base::{FileTime, Machine, Name};
-use nanovhd::tree::{Content, Link, Node, Times, Tree};
+use nanovhd::tree::{Content, Link, Node, NodeId, Times, Tree};
 use nanovhd::windows::drivers::{Package, ProductType, TargetOs};
 
 /// Windows Server 2016.
@@ -19,12 +20,25 @@ pub(crate) const SERVER_2016: TargetOs =
 pub(crate) fn package(inf: &str, files: impl IntoIterator<Item = (String, Vec<u8>)>) -> Package {
     let times = Times::all(FileTime(131_000_000_000_000_000));
     let mut tree = Tree::new(Node::directory(0x10, times));
-    for (name, bytes) in files {
-        let node = tree.add_node(Node::file(0x20, times, Content::from(bytes))).unwrap();
-        tree.add_link(tree.root(), Link { name: Name::from(name.as_str()), short: None, node }).unwrap();
+    for (path, bytes) in files {
+        let (folders, name) = path.rsplit_once('\\').unwrap_or(("", &path));
+        let mut at = tree.root();
+        for folder in folders.split('\\').filter(|folder| !folder.is_empty()) {
+            at = match tree.child(at, Name::from(folder).units()) {
+                Some(link) => link.node,
+                None => add(&mut tree, at, folder, Node::directory(0x10, times)),
+            };
+        }
+        add(&mut tree, at, name, Node::file(0x20, times, Content::from(bytes)));
     }
     let root = tree.root();
     Package::new(Arc::new(tree), root, inf, "memory").unwrap()
+}
+
+fn add(tree: &mut Tree, folder: NodeId, name: &str, node: Node) -> NodeId {
+    let node = tree.add_node(node).unwrap();
+    tree.add_link(folder, Link { name: Name::from(name), short: None, node }).unwrap();
+    node
 }
 
 /// A package of the files of a folder.

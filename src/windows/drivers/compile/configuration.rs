@@ -139,6 +139,7 @@ impl Compiler<'_> {
             "registerdlls" | "unregisterdlls" => "left to Windows: nothing of an image can run here",
             "updateinis" | "updateinifields" | "ini2reg" => "changes of .ini files are left to Windows",
             "profileitems" => "entries of the start menu are left to Windows",
+            "friendlynameformat" => "the name of the device is left to Windows",
             "delservice" => "belongs into a section of services",
             _ => return self.left_out(line, "an install section"),
         };

@@ -90,3 +90,29 @@ pub(super) fn join(folder: &str, name: &str) -> String {
         _ => format!(r"{folder}\{name}"),
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn folders_stay_within_the_image() {
+        assert_eq!(below(r"\a\.\b\").as_deref(), Some(r"a\b"));
+        assert_eq!(below("").as_deref(), Some(""));
+        for path in [r"..\x", r"a\..\..\b", "c:x", "a/../b", "a\0b", "x:stream", "*"] {
+            assert_eq!(below(path), None, "{path:?}");
+        }
+    }
+
+    #[test]
+    fn paths_are_shown_to_the_registry() {
+        assert_eq!(in_registry(r"\Windows"), "%SystemRoot%");
+        assert_eq!(in_registry(r"\windows\INF"), r"%SystemRoot%\INF");
+        assert_eq!(in_registry(r"\Windows2\x"), r"%SystemDrive%\Windows2\x");
+        assert_eq!(in_registry("\\Wind\u{f6}ws"), "%SystemDrive%\\Wind\u{f6}ws");
+        assert_eq!(folder(12, Machine::Amd64), Folder::Image(r"\Windows\System32\drivers".into()));
+        assert_eq!(folder(16426, Machine::X86), Folder::Image(r"\Program Files".into()));
+        assert_eq!(folder(13, Machine::Arm64), Folder::Store);
+        assert_eq!(folder(-1, Machine::Amd64), Folder::Unknown);
+    }
+}

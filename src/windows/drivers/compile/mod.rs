@@ -59,9 +59,6 @@ mod properties;
 mod registry;
 mod services;
 
-#[cfg(test)]
-mod tests;
-
 use std::collections::{BTreeMap, HashMap, HashSet};
 use std::fmt::Write;
 
@@ -71,8 +68,9 @@ use crate::format::inf::{Decoration, Header, Inf, Model};
 use files::Files;
 use library::{Library, Line};
 
-/// Bytes of lines that are worked through.
-pub const MAX_WORK: usize = 256 << 20;
+/// Bytes of lines that are worked through, with their tokens replaced and 192 for each line: about half a million lines. The largest INF
+/// files, those of graphics drivers, come to a third of that. Memory is a small multiple of it.
+pub const MAX_WORK: usize = 128 << 20;
 /// Sections that need sections.
 pub const MAX_DEPTH: usize = 32;
 /// INF files of the image that one of a package leads to.
@@ -326,4 +324,34 @@ fn number(text: &str) -> Option<u32> {
         None => digits.parse().ok()?,
     };
     Some(if negative { number.wrapping_neg() } else { number })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::base::Machine;
+
+    #[test]
+    fn packages_are_named_by_their_inf_files() {
+        // h = (97 * 39 + 98) * 39 + 99, by hand.
+        let hash = ((97_u64 * 39 + 98) * 39 + 99).to_le_bytes();
+        let hex: String = hash.iter().map(|byte| format!("{byte:02x}")).collect();
+        assert_eq!(store_name("Ab.inf", Machine::Amd64, b"abc"), format!("ab.inf_amd64_{hex}"));
+        assert_eq!(store_name("a.inf", Machine::Arm64, b""), "a.inf_arm64_0000000000000000");
+    }
+
+    #[test]
+    fn numbers_are_read_as_setupapi_reads_them() {
+        let all = ["0", "0x10", "0XFF", "-1", " 7 ", "4294967295", "0xffffffff"];
+        assert_eq!(all.map(number), [0, 16, 255, u32::MAX, 7, u32::MAX, u32::MAX].map(Some));
+        for text in ["", "x", "0x", "4294967296", "0x100000000", "1 2", "--1"] {
+            assert_eq!(number(text), None, "{text:?}");
+        }
+    }
+
+    #[test]
+    fn tokens_alone_are_lowered() {
+        assert_eq!(lower_tokens("The %Big.One% of %ACME%"), "The %big.one% of %acme%");
+        assert_eq!(lower_tokens("100% SURE"), "100% sure", "as odd as the text");
+    }
 }
