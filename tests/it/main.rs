@@ -5,6 +5,7 @@ mod bcd;
 mod boot;
 mod boot_fat;
 mod capture;
+mod catalog;
 mod convert;
 mod corruptions;
 mod demo;

@@ -56,6 +56,7 @@ ids! {
     ORGANIZATIONAL_UNIT = "2.5.4.11";
     ORGANIZATION = "2.5.4.10";
 
+    ANY_USAGE = "2.5.29.37.0";
     CODE_SIGNING = "1.3.6.1.5.5.7.3.3";
     TIME_STAMPING = "1.3.6.1.5.5.7.3.8";
     /// `szOID_WHQL_CRYPTO`.

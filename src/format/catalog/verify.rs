@@ -55,6 +55,17 @@ impl Verified {
         self.chain.first()
     }
 
+    /// What the signer may sign: what his certificate says, as far as those above him may pass it on.
+    ///
+    /// A certificate of an authority that names usages limits all below it, as Windows has it; one that names none does not.
+    pub fn usages(&self) -> Vec<ObjectIdentifier> {
+        let mut usages = self.signer().map(Certificate::usages).unwrap_or_default();
+        for limits in self.chain.iter().skip(1).map(Certificate::usages).filter(|limits| !limits.is_empty()) {
+            usages.retain(|usage| limits.contains(usage) || limits.contains(&oid::ANY_USAGE));
+        }
+        usages
+    }
+
     /// Where the chain ends, in words.
     pub fn top_in_words(&self) -> String {
         let last = self.chain.last();

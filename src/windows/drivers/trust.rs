@@ -26,7 +26,7 @@ use std::fmt;
 use super::{Driver, Package, Signature};
 use crate::base::{FileTime, Machine};
 use crate::error::{Context, Error, Result};
-use crate::format::catalog::{Catalog, FileDigest, Hash, List, Top, Verified, hex, usage};
+use crate::format::catalog::{Catalog, FileDigest, Hash, List, ObjectIdentifier, Top, Verified, hex, usage};
 use crate::format::inf::{ProductType, TargetOs};
 
 /// `SIGNERSCORE_*`.
@@ -84,23 +84,28 @@ impl fmt::Display for SignatureKind {
 
 impl SignatureKind {
     /// The kind of a signature that holds.
-    fn of(verified: &Verified) -> Self {
-        let usages = verified.signer().map(|signer| signer.usages()).unwrap_or_default();
-        match verified.top {
+    pub fn of(verified: &Verified) -> Self {
+        Self::by(verified.top, &verified.usages())
+    }
+
+    /// The kind by where the chain ends and what the signer may sign.
+    fn by(top: Top, usages: &[ObjectIdentifier]) -> Self {
+        // Certificates for attestation have the usage of the tested too; the other way round it does not happen.
+        const KINDS: [(ObjectIdentifier, SignatureKind); 5] = [
+            (usage::SYSTEM_COMPONENT, SignatureKind::Windows),
+            (usage::HARDWARE_DRIVER_ATTESTED, SignatureKind::Attested),
+            (usage::HARDWARE_DRIVER, SignatureKind::Hardware),
+            (usage::HARDWARE_DRIVER_EXTENDED, SignatureKind::Hardware),
+            (usage::CODE_SIGNING, SignatureKind::Microsoft),
+        ];
+        match top {
             Top::Root(root) if root.is_for_microsoft => {
-                let kinds = [
-                    (usage::SYSTEM_COMPONENT, Self::Windows),
-                    // Those with attestation have the usage of the tested too; the other way round it does not happen.
-                    (usage::HARDWARE_DRIVER_ATTESTED, Self::Attested),
-                    (usage::HARDWARE_DRIVER, Self::Hardware),
-                    (usage::HARDWARE_DRIVER_EXTENDED, Self::Hardware),
-                ];
-                let kind = kinds.iter().find(|(usage, _)| usages.contains(usage));
-                kind.map_or(Self::Microsoft, |(_, kind)| *kind)
+                let kind = KINDS.iter().find(|(usage, _)| usages.contains(usage));
+                kind.map_or(Self::Publisher, |(_, kind)| *kind) // a certificate for something else than programs
             }
-            Top::Root(_) => Self::CrossSigned,
+            Top::Root(_) if usages.contains(&usage::CODE_SIGNING) => Self::CrossSigned,
+            Top::Root(_) | Top::Missing => Self::Publisher,
             Top::Own => Self::SelfMade,
-            Top::Missing => Self::Publisher,
         }
     }
 
@@ -427,6 +432,7 @@ fn some(texts: &[String]) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::format::catalog::ROOTS;
 
     #[test]
     fn names_of_windows_tell_their_processors() {
@@ -443,6 +449,27 @@ mod tests {
         assert_eq!(version("2:10.0"), Some((10, 0)));
         assert_eq!(version(" 2:6.3"), Some((6, 3)));
         assert_eq!((version("1:4.1"), version("2:ten.0"), version("2:10")), (None, None, None));
+    }
+
+    #[test]
+    fn kinds_follow_from_root_and_usage() {
+        let root =
+            |is_for_microsoft: bool| ROOTS.iter().find(|root| root.is_for_microsoft == is_for_microsoft).unwrap();
+        let (microsoft, others) = (Top::Root(root(true)), Top::Root(root(false)));
+        let code = usage::CODE_SIGNING;
+        for (top, usages, kind) in [
+            (microsoft, vec![code, usage::SYSTEM_COMPONENT], SignatureKind::Windows),
+            (microsoft, vec![usage::HARDWARE_DRIVER, usage::HARDWARE_DRIVER_EXTENDED, code], SignatureKind::Hardware),
+            (microsoft, vec![usage::HARDWARE_DRIVER, usage::HARDWARE_DRIVER_ATTESTED, code], SignatureKind::Attested),
+            (microsoft, vec![code], SignatureKind::Microsoft),
+            (microsoft, vec![], SignatureKind::Publisher),
+            (others, vec![code, usage::HARDWARE_DRIVER], SignatureKind::CrossSigned),
+            (others, vec![], SignatureKind::Publisher),
+            (Top::Missing, vec![code, usage::HARDWARE_DRIVER], SignatureKind::Publisher),
+            (Top::Own, vec![code, usage::SYSTEM_COMPONENT], SignatureKind::SelfMade),
+        ] {
+            assert_eq!(SignatureKind::by(top, &usages), kind, "{top:?} {usages:?}");
+        }
     }
 
     #[test]
