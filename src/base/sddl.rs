@@ -1,5 +1,9 @@
 //! Security descriptors as text, in the language in which Windows writes them (MS-DTYP 2.5.1): `O:SYG:SYD:PAI(A;OICI;FA;;;SY)`.
 
+mod parse;
+
+pub use parse::from_text;
+
 use std::fmt::Write;
 
 use super::bytes::{u16_at, u32_at};
@@ -200,153 +204,6 @@ fn rights(kind: u8, mask: u32) -> String {
         _ if mask & !known != 0 || mask == 0 => format!("{mask:#x}"),
         _ => names.iter().filter(|(bit, _)| mask & bit != 0).map(|(_, name)| *name).collect(),
     }
-}
-
-/// The self-relative descriptor that a text stands for; `None` for a text that is none, and for what cannot be said without a domain or
-/// a schema: abbreviations of a domain's accounts, and entries of other kinds than those that [`to_text`] names.
-///
-/// INF files and service programs have such texts (Microsoft, "Security descriptor string format").
-pub fn from_text(text: &str) -> Option<Vec<u8>> {
-    const SELF_RELATIVE: u16 = 0x8000;
-    const HEAD: usize = 20;
-    let text: String = text.chars().filter(|c| !c.is_whitespace()).collect();
-    let mut rest = text.as_str();
-    let mut control = SELF_RELATIVE;
-    let mut parts: [Option<Vec<u8>>; 4] = [None, None, None, None]; // owner, group, SACL, DACL: as the head has them
-    while !rest.is_empty() {
-        let (letter, after) = rest.split_at_checked(1)?;
-        let after = after.strip_prefix(':')?;
-        let end = end_of_part(after);
-        let (part, next) = after.split_at_checked(end)?;
-        let (place, bytes) = match letter.to_ascii_uppercase().as_str() {
-            "O" => (0, sid_bytes(part)?),
-            "G" => (1, sid_bytes(part)?),
-            "S" => (2, list_bytes(part, SACL_PRESENT, [0x2000, 0x0200, 0x0800], &mut control)?),
-            "D" => (3, list_bytes(part, DACL_PRESENT, [0x1000, 0x0100, 0x0400], &mut control)?),
-            _ => return None,
-        };
-        if parts[place].replace(bytes).is_some() {
-            return None;
-        }
-        rest = next;
-    }
-    let mut head = vec![1, 0];
-    head.extend(control.to_le_bytes());
-    let mut body = Vec::new();
-    for part in &parts {
-        let offset = part.as_ref().filter(|bytes| !bytes.is_empty()).map_or(0, |_| HEAD + body.len());
-        head.extend(u32::try_from(offset).ok()?.to_le_bytes());
-        body.extend_from_slice(part.as_deref().unwrap_or_default());
-    }
-    head.extend(body);
-    Some(head)
-}
-
-/// Where a part ends: before the letter of the next one, which a colon follows. Parentheses hold no colons that would count.
-fn end_of_part(text: &str) -> usize {
-    let mut depth = 0usize;
-    for (at, c) in text.char_indices() {
-        match c {
-            '(' => depth += 1,
-            ')' => depth = depth.saturating_sub(1),
-            ':' if depth == 0 => return at.saturating_sub(1),
-            _ => {}
-        }
-    }
-    text.len()
-}
-
-fn sid_bytes(text: &str) -> Option<Vec<u8>> {
-    let known = SIDS.iter().find(|(_, letters)| letters.eq_ignore_ascii_case(text)).map(|(sid, _)| *sid);
-    let mut numbers = known.unwrap_or(text).split('-');
-    if !numbers.next()?.eq_ignore_ascii_case("S") || numbers.next()? != "1" {
-        return None;
-    }
-    let number = |text: &str| match text.strip_prefix("0x").or_else(|| text.strip_prefix("0X")) {
-        Some(hexadecimal) => u64::from_str_radix(hexadecimal, 16).ok(),
-        None => text.parse().ok(),
-    };
-    let authority = number(numbers.next()?).filter(|authority| *authority < 1 << 48)?;
-    let parts: Vec<u32> = numbers.map(|part| u32::try_from(number(part)?).ok()).collect::<Option<_>>()?;
-    let count = u8::try_from(parts.len()).ok().filter(|count| (1..=15).contains(count))?;
-    let mut bytes = vec![1, count];
-    bytes.extend_from_slice(authority.to_be_bytes().get(2..)?);
-    parts.iter().for_each(|part| bytes.extend(part.to_le_bytes()));
-    Some(bytes)
-}
-
-/// An access control list; nothing for one that is null.
-fn list_bytes(text: &str, present: u16, [protected, asked, inherited]: [u16; 3], control: &mut u16) -> Option<Vec<u8>> {
-    const REVISION: u8 = 2;
-    *control |= present;
-    let (mut flags, entries) = text.split_at_checked(text.find('(').unwrap_or(text.len()))?;
-    if flags.eq_ignore_ascii_case("NO_ACCESS_CONTROL") {
-        return entries.is_empty().then(Vec::new);
-    }
-    while !flags.is_empty() {
-        let known = [("AR", asked), ("AI", inherited), ("P", protected)];
-        let (name, bit) = known
-            .into_iter()
-            .find(|(name, _)| flags.get(..name.len()).is_some_and(|start| start.eq_ignore_ascii_case(name)))?;
-        *control |= bit;
-        flags = flags.get(name.len()..)?;
-    }
-    let mut body = Vec::new();
-    let mut count = 0u16;
-    let mut rest = entries;
-    while !rest.is_empty() {
-        let (entry, after) = rest.strip_prefix('(')?.split_once(')')?;
-        body.extend(entry_bytes(entry)?);
-        count = count.checked_add(1)?;
-        rest = after;
-    }
-    let mut list = vec![REVISION, 0];
-    for number in [u16::try_from(body.len() + 8).ok()?, count, 0] {
-        list.extend(number.to_le_bytes());
-    }
-    list.extend(body);
-    Some(list)
-}
-
-fn entry_bytes(text: &str) -> Option<Vec<u8>> {
-    let fields: Vec<&str> = text.split(';').collect();
-    let [kind, flags, rights, "", "", sid] = fields.as_slice() else { return None };
-    let kind = match kind.to_ascii_uppercase().as_str() {
-        "A" => 0x00,
-        "D" => 0x01,
-        "AU" => 0x02,
-        "AL" => 0x03,
-        "ML" => MANDATORY_LABEL,
-        _ => return None,
-    };
-    let flags = pairs(flags, |name| Some(u32::from(ACE_FLAGS.iter().find(|(_, known)| *known == name)?.0)))?;
-    let mask = match rights.get(..2).filter(|start| start.eq_ignore_ascii_case("0x")) {
-        Some(_) => u32::from_str_radix(rights.get(2..)?, 16).ok()?,
-        None => {
-            let names = if kind == MANDATORY_LABEL { &LABEL_RIGHTS[..] } else { &RIGHTS[..] };
-            let whole = if kind == MANDATORY_LABEL { &[][..] } else { &WHOLE_RIGHTS[..] };
-            let all = || names.iter().chain(whole);
-            pairs(rights, |name| all().find(|(_, known)| *known == name).map(|(mask, _)| *mask))?
-        }
-    };
-    let sid = sid_bytes(sid)?;
-    let mut bytes = vec![kind, u8::try_from(flags).ok()?];
-    bytes.extend(u16::try_from(sid.len() + 8).ok()?.to_le_bytes());
-    bytes.extend(mask.to_le_bytes());
-    bytes.extend(sid);
-    Some(bytes)
-}
-
-/// Names of two letters each, and the bits of all of them.
-fn pairs(text: &str, bits: impl Fn(&str) -> Option<u32>) -> Option<u32> {
-    let text = text.to_ascii_uppercase();
-    let (mut mask, mut rest) = (0, text.as_str());
-    while !rest.is_empty() {
-        let (name, after) = rest.split_at_checked(2)?;
-        mask |= bits(name)?;
-        rest = after;
-    }
-    Some(mask)
 }
 
 #[cfg(test)]

@@ -604,12 +604,24 @@ pub(super) struct Demo {
     pub(super) disk: DiskArgs,
 }
 
-/// Check an image on all levels: container, partitions, NTFS, the way to boot, Windows.
+/// Check an image on all levels: container, partitions, NTFS, the way to boot, Windows; with --target also whether the machine will
+/// find its devices.
 #[derive(Debug, clap::Args)]
+#[command(after_help = super::coverage::HELP)]
 pub(super) struct Verify {
-    /// The image: VHD, VHDX, the bare sectors of a disk, or an NTFS volume.
+    /// The image: VHD, VHDX, the bare sectors of a disk, or an NTFS volume; with --target also all else that `nanovhd reg` looks into.
     #[arg(required_unless_present = "list")]
     pub(super) image: Option<PathBuf>,
+    /// Judge for this machine, too, whether each of its devices has its driver: hyperv-gen1, hyperv-gen2, virtualbox, azure-gen1,
+    /// azure-gen2, kvm, vmware. Several are judged one after the other.
+    #[arg(long, value_name = "TARGET", requires = "image")]
+    pub(super) target: Vec<String>,
+    /// Show the devices too that the machine shows only if it is told to.
+    #[arg(long, requires = "target")]
+    pub(super) all_devices: bool,
+    /// The image of a WIM, for --target: an index, or a name or edition, or a part of one that only one image has.
+    #[arg(long = "image", value_name = "INDEX|NAME", requires = "target", conflicts_with = "partition")]
+    pub(super) select: Option<String>,
     /// Show findings of this level and above. (All count.)
     #[arg(long, value_name = "LEVEL", default_value = "note")]
     pub(super) level: LevelArg,
@@ -617,7 +629,7 @@ pub(super) struct Verify {
     #[arg(long, value_name = "N")]
     pub(super) partition: Option<u32>,
     /// Print all rules instead: code, level, what each demands, and what happens else.
-    #[arg(long, conflicts_with_all = ["image", "level", "partition"])]
+    #[arg(long, conflicts_with_all = ["image", "level", "partition", "target"])]
     pub(super) list: bool,
 }
 

@@ -76,6 +76,7 @@ where
     }
     let mut source = of_wim(&wim, &media.name_of(&path), env)?;
     source.warnings.extend(media.warnings());
+    source.packages = media.package_names()?;
     Ok(source)
 }
 

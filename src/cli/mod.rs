@@ -6,6 +6,7 @@ mod build;
 mod capture;
 mod cat;
 mod convert;
+mod coverage;
 mod demo;
 mod diff;
 mod disk;

@@ -1,13 +1,15 @@
 //! `nanovhd verify`.
 
 use std::io::Write;
+use std::sync::LazyLock;
 
 use serde::Serialize;
 
 use super::args::Verify;
 use super::values::LevelArg;
-use super::{Env, exit, output, progress};
+use super::{Env, coverage, exit, output, progress};
 use crate::error::Result;
+use crate::image::Input;
 use crate::image::verify::{self, Report};
 use crate::verify::image::{Looked, LookedPartition};
 use crate::verify::{Finding, Level, Rule};
@@ -26,6 +28,9 @@ struct Json<'r> {
     findings: Vec<JsonFinding<'r>>,
     /// What was looked at.
     looked: &'r Looked,
+    /// Whether the machines that were asked for will find their devices.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    drivers: Option<coverage::Json<'r>>,
 }
 
 #[derive(Serialize)]
@@ -71,15 +76,32 @@ impl From<LevelArg> for Level {
 /// Gives the exit code: 1 if there is an error in the image.
 pub(super) fn run(command: &Verify, json: bool, env: &mut Env<'_>) -> Result<u8> {
     let Some(image) = &command.image else { return list(json, env).map(|()| 0) };
-    let report = progress::with_bar("Checking", env, || verify::file(image, command.partition))?;
+    let targets = coverage::targets(&command.target)?;
+    // All else than disks has nothing but drivers to be checked.
+    let is_disk = targets.is_empty() || matches!(Input::open(image, None), Ok(Input::Disk(_)) | Err(_));
+    let check = || if is_disk { verify::file(image, command.partition).map(Some) } else { Ok(None) };
+    let report = progress::with_bar("Checking", env, check)?;
+    let is_sound = report.as_ref().is_none_or(|report| report.findings.count(Level::Error) == 0);
+    let drivers = coverage::judge(command, image, &targets, is_sound)?;
     let level = command.level.into();
     if json {
-        output::json(env, &to_json(&image.display().to_string(), &report, level))?;
+        let drivers = drivers.as_ref().map(|drivers| coverage::Json::new(drivers, command.all_devices));
+        let report = report.as_ref().unwrap_or(&NOTHING);
+        output::json(env, &Json { drivers, ..to_json(&image.display().to_string(), report, level) })?;
     } else {
-        print(&report, level, env.stdout)?;
+        if let Some(report) = &report {
+            print(report, level, env.stdout)?;
+        }
+        if let Some(drivers) = &drivers {
+            coverage::print(drivers, command.all_devices, env.stdout)?;
+        }
     }
-    Ok(if report.findings.count(Level::Error) > 0 { exit::FOUND } else { 0 })
+    let is_covered = drivers.as_ref().is_none_or(coverage::is_ok);
+    Ok(if is_sound && is_covered { 0 } else { exit::FOUND })
 }
+
+/// The report on what is no disk.
+static NOTHING: LazyLock<Report> = LazyLock::new(Report::default);
 
 fn to_json<'r>(image: &str, report: &'r Report, level: Level) -> Json<'r> {
     let findings = &report.findings;
@@ -91,6 +113,7 @@ fn to_json<'r>(image: &str, report: &'r Report, level: Level) -> Json<'r> {
         notes: findings.count(Level::Note),
         findings: shown.map(JsonFinding::new).collect(),
         looked: &report.looked,
+        drivers: None,
     }
 }
 

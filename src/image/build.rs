@@ -7,6 +7,7 @@ use std::ops::Range;
 use serde::Serialize;
 use uuid::Uuid;
 
+use super::coverage::{self, Coverage, Setting};
 use super::disk_file::{DiskFile, Identity, OpenDisk};
 use super::edits::{self, Applied, Step};
 use super::host::{self, OutputFile};
@@ -95,6 +96,9 @@ pub struct Summary {
     /// The commands to run next, for the target's machine.
     #[serde(skip_serializing_if = "Vec::is_empty")]
     pub next_steps: Vec<String>,
+    /// Whether the target's machine will find its devices; nothing without a target, and if that cannot be judged.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub drivers: Option<Coverage>,
     /// What the disk will not carry although the source has it.
     pub losses: Vec<String>,
     /// What is worth knowing, though it stops nothing.
@@ -172,7 +176,7 @@ impl<'r> ImagePlan<'r> {
     pub fn new(source: Source, recipe: &'r Recipe) -> Result<Self> {
         host::check_target(&recipe.output, recipe.force)?;
         recipe.layout.check(recipe.size)?;
-        let Source { tree, info, guid, name, mut warnings, lost } = source;
+        let Source { tree, info, guid, name, mut warnings, lost, packages } = source;
         if !recipe.accept_dirty {
             refuse_lost(lost, &warnings).context(|| &name)?;
         }
@@ -193,6 +197,7 @@ impl<'r> ImagePlan<'r> {
         }
 
         let about = if recipe.target.is_some() { About::read(&tree) } else { None };
+        let drivers = about.as_ref().and_then(|about| drivers(&tree, about, recipe, &packages, &mut warnings));
         let start = sketch.slot(Role::Windows).map_or(0, |slot| slot.range.start);
         let options = volume_options(recipe, &seed, timestamp, start, Role::Windows);
         let mut division = None;
@@ -260,6 +265,7 @@ impl<'r> ImagePlan<'r> {
             volume: volume_summary,
             boot,
             steps,
+            drivers,
             package: None,
             next_steps: Vec::new(),
         };
@@ -528,6 +534,32 @@ fn job(recipe: &Recipe, id: Uuid, os: package::Os, timestamp: FileTime) -> Resul
         job.check()?;
     }
     Ok(Some(job))
+}
+
+/// Whether the machine will find the devices that it shows. What it will not find, and that this cannot be told, is a warning: drivers
+/// may be added to the image later.
+fn drivers(
+    tree: &Tree,
+    about: &About,
+    recipe: &Recipe,
+    packages: &[String],
+    warnings: &mut Vec<String>,
+) -> Option<Coverage> {
+    let target = recipe.target.filter(|target| !target.devices.is_empty())?;
+    let wishes = recipe.package.as_ref().map(|(_, wishes)| wishes);
+    let judged = coverage::judge(tree, about, &[target], Setting { packages, wishes });
+    match judged.unwrap_or_else(|error| Err(format!("drivers cannot be judged: {error}"))) {
+        Ok(mut coverages) => {
+            let mut coverage = coverages.pop()?;
+            warnings.extend(coverage.warnings());
+            coverage.devices.retain(|covered| covered.shown);
+            Some(coverage)
+        }
+        Err(reason) => {
+            warnings.push(reason);
+            None
+        }
+    }
 }
 
 /// The ids follow from what the image is: its source and the options that shape it. The file's name and its container are not

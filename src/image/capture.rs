@@ -99,7 +99,7 @@ impl<'r> CapturePlan<'r> {
             disk.refuse_output(&request.output)?;
         }
         let source = input.source(&request.image.display().to_string(), choice)?;
-        let Source { mut tree, info, name, guid, warnings, lost } = source;
+        let Source { mut tree, info, name, guid, warnings, lost, packages: _ } = source;
         if !request.accept_dirty {
             refuse_lost(lost, &warnings).context(|| &name)?;
         }

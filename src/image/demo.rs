@@ -1,8 +1,10 @@
 //! A Nano-like WIM made out of nothing, so that everything can be tried with nothing at hand.
 //!
 //! It has what the real one has, on a small scale: two images, the boot manager's files, hives with a boot template, a
-//! component store whose files are hard links, short names, named streams, reparse points, descriptors. Its boot manager is a
+//! component store whose files are hard links, drivers with their database, short names, named streams, reparse points, descriptors. Its boot manager is a
 //! stand-in that reports how it was reached; its other programs are headers only.
+
+mod drivers;
 
 use std::io::Cursor;
 use std::num::NonZeroUsize;
@@ -16,6 +18,7 @@ use crate::format::bcd;
 use crate::format::hive::{Hive, Value};
 use crate::format::wim;
 use crate::tree::{Content, ExtendedAttribute, Link, Node, NodeId, Reparse, Stream, Times, Tree, attributes};
+use crate::windows::drivers::Home;
 
 /// The stand-in for Microsoft's boot manager: `templates/boot/standin.asm`.
 pub const STAND_IN: &[u8] = include_bytes!("../../templates/boot/standin.bin");
@@ -34,8 +37,8 @@ const PROCESSOR_ARCHITECTURE_AMD64: u32 = 9;
 
 const COMPONENTS: usize = 160;
 
-/// The services of its SYSTEM hive.
-const DRIVERS: [&str; 6] = ["disk", "storahci", "intelide", "volmgr", "partmgr", "Ntfs"];
+/// Drivers that no device asks for.
+const OTHER_DRIVERS: [&str; 2] = ["partmgr", "Ntfs"];
 
 /// The whole WIM, with LZX compression.
 pub fn wim(threads: NonZeroUsize) -> Result<Vec<u8>> {
@@ -79,6 +82,7 @@ pub fn wim(threads: NonZeroUsize) -> Result<Vec<u8>> {
 fn tree(edition: &str) -> Result<Tree> {
     let mut demo = Builder::new();
     demo.boot_files()?;
+    demo.driver_store()?;
     demo.hives(edition)?;
     demo.component_store()?;
     demo.users()?;
@@ -186,8 +190,25 @@ impl Builder {
         self.file(r"Windows\System32\boot\winload.efi", program("a stand-in for the loader"))?;
         self.file(r"Windows\System32\winresume.efi", program("a stand-in for the resume loader"))?;
         self.file(r"Windows\System32\ntoskrnl.exe", program("a stand-in for the kernel"))?;
-        for driver in DRIVERS {
+        for driver in OTHER_DRIVERS {
             self.file(&format!(r"Windows\System32\drivers\{driver}.sys"), program("a stand-in for a driver"))?;
+        }
+        Ok(())
+    }
+
+    /// Packages of the driver store; what runs and the INF are links to what is in it, as servicing leaves them.
+    fn driver_store(&mut self) -> Result<()> {
+        for package in &drivers::PACKAGES {
+            let folder = format!(r"Windows\System32\DriverStore\FileRepository\{}", package.folder());
+            let inf = self.file(&format!(r"{folder}\{}", package.inf_name()), package.inf_text().into_bytes())?;
+            let place = self.directory(r"Windows\INF")?;
+            self.link(place, package.inf_name(), inf)?;
+            for service in package.services() {
+                let file = format!("{service}.sys");
+                let driver = self.file(&format!(r"{folder}\{file}"), program("a stand-in for a driver"))?;
+                let place = self.directory(r"Windows\System32\drivers")?;
+                self.link(place, &file, driver)?;
+            }
         }
         Ok(())
     }
@@ -199,6 +220,7 @@ impl Builder {
             ("SAM", hive_of("SAM", [])?),
             ("SECURITY", hive_of("SECURITY", [])?),
             ("DEFAULT", hive_of("DEFAULT", [])?),
+            ("DRIVERS", drivers_hive()?),
             ("BCD-Template", boot_template()?),
         ];
         for (name, hive) in hives {
@@ -309,17 +331,31 @@ fn system_hive() -> Result<Hive> {
         (control(r"ComputerName\ComputerName"), "ComputerName", Value::sz("NANOVHD-DEMO")),
         (control("ProductOptions"), "ProductType", Value::sz("ServerNT")),
     ];
-    let services = DRIVERS.into_iter().flat_map(|driver| {
-        let start = if driver == "Ntfs" { 3 } else { 0 }; // the loader itself loads the boot volume's file system
+    let classes = drivers::CLASSES.into_iter().flat_map(|class| {
+        let key = control(&format!(r"Class\{}", class.guid.braced()));
+        let filters = (!class.upper_filters.is_empty()).then(|| ("UpperFilters", Value::multi_sz(class.upper_filters)));
+        let values = std::iter::once(("Class", Value::sz(class.name))).chain(filters);
+        values.map(move |(name, value)| (key.clone(), name, value))
+    });
+    let of_devices = drivers::PACKAGES.iter().flat_map(drivers::Package::services);
+    let services = of_devices.chain(OTHER_DRIVERS).flat_map(|driver| {
         let values = [
             ("ImagePath", Value::expand_sz(&format!(r"System32\drivers\{driver}.sys"))),
-            ("Start", Value::dword(start)),
+            ("Start", Value::dword(drivers::start(driver))),
             ("Type", Value::dword(1)),
             ("ErrorControl", Value::dword(3)),
         ];
         values.map(|(name, value)| (format!(r"ControlSet001\Services\{driver}"), name, value))
     });
-    hive_of("SYSTEM", select.into_iter().chain(identity).chain(services))
+    let mut hive = hive_of("SYSTEM", select.into_iter().chain(identity).chain(classes).chain(services))?;
+    drivers::record(&mut hive, Home::System)?;
+    Ok(hive)
+}
+
+fn drivers_hive() -> Result<Hive> {
+    let mut hive = Hive::new("DRIVERS", MADE)?;
+    drivers::record(&mut hive, Home::Drivers)?;
+    Ok(hive)
 }
 
 fn software_hive(edition: &str) -> Result<Hive> {

@@ -294,6 +294,12 @@ impl Media {
         Ok(Vec::new())
     }
 
+    /// The names of the files of the packages of no language.
+    pub fn package_names(&self) -> Result<Vec<String>> {
+        let neutral = self.packages()?.into_iter().filter(|package| package.language.is_none());
+        Ok(neutral.filter_map(|package| package.file.rsplit('\\').next().map(str::to_owned)).collect())
+    }
+
     /// All files as a tree, and how many things are missing in it.
     pub fn tree(&self) -> Result<(Tree, u64)> {
         match &self.files {

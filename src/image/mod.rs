@@ -10,6 +10,7 @@ pub mod chain;
 pub mod content;
 mod control;
 pub mod convert;
+pub mod coverage;
 pub mod demo;
 pub mod diff;
 mod disk_file;

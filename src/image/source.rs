@@ -165,6 +165,8 @@ pub struct Source {
     pub warnings: Vec<String>,
     /// How many files, names or attributes of a volume could not be read, and are missing.
     pub lost: u64,
+    /// The packages on the medium that the image is from, by the names of their files.
+    pub packages: Vec<String>,
 }
 
 impl Source {
@@ -174,7 +176,15 @@ impl Source {
         let volume = wim.tree(index).context(|| name)?;
         let info = wim.images().iter().find(|info| info.index == index).cloned().unwrap_or_default();
         let warnings = wim.warnings().iter().cloned().chain(volume.notes.lines()).collect();
-        Ok(Self { tree: volume.tree, info, name: name.into(), guid: wim.guid(), warnings, lost: 0 })
+        Ok(Self {
+            tree: volume.tree,
+            info,
+            name: name.into(),
+            guid: wim.guid(),
+            warnings,
+            lost: 0,
+            packages: Vec::new(),
+        })
     }
 
     /// The image that `selector` chooses, of an image file on a medium: of the one at that path, or of the one that
@@ -183,6 +193,7 @@ impl Source {
         let (path, wim) = media.wim(path)?;
         let mut source = Self::of_wim(&wim, &media.name_of(&path), selector)?;
         source.warnings.extend(media.warnings());
+        source.packages = media.package_names()?;
         Ok(source)
     }
 
@@ -196,7 +207,7 @@ impl Source {
             about.describe(&mut info);
         }
         let guid = guid_of_files(&tree, media.label.as_deref().unwrap_or_default());
-        Ok(Self { tree, info, name: name.into(), guid, warnings, lost })
+        Ok(Self { tree, info, name: name.into(), guid, warnings, lost, packages: Vec::new() })
     }
 
     /// The volume of partition `number` of a disk, or the one that [`Opened::volume`] takes for meant. What it is follows from
@@ -225,7 +236,7 @@ impl Source {
             about.describe(&mut info);
         }
         let guid = guid_of(&table, partition, serial);
-        Ok(Self { tree, info, name: name.into(), guid, warnings, lost })
+        Ok(Self { tree, info, name: name.into(), guid, warnings, lost, packages: Vec::new() })
     }
 }
 

@@ -6,8 +6,10 @@ use serde::{Deserialize, Serialize};
 
 use super::Format;
 use super::layout::Firmware;
+use super::package::{Controller, Nic, Wishes};
 use crate::base::near;
 use crate::error::{Error, Result};
+use crate::windows::drivers::{DeviceIds, Pci, TargetOs};
 
 const MIB: u64 = 1 << 20;
 
@@ -17,6 +19,21 @@ const MIB: u64 = 1 << 20;
 struct Platform {
     name: String,
     machine: Vec<Target>,
+}
+
+/// `drivers/common.toml`.
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+struct Common {
+    set: Vec<Set>,
+}
+
+/// Devices that several machines show.
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+struct Set {
+    name: String,
+    device: Vec<Device>,
 }
 
 /// A machine, as its profile describes it; `drivers/README.md` explains the keys.
@@ -53,6 +70,9 @@ pub struct Target {
     /// The Vagrant provider of its boxes.
     #[serde(rename = "box")]
     pub provider: Option<String>,
+    /// The sets of `drivers/common.toml` that it shows beside its own devices.
+    #[serde(default, skip_serializing)]
+    shows: Vec<String>,
     /// What it shows to Windows.
     #[serde(default, rename = "device")]
     pub devices: Vec<Device>,
@@ -66,9 +86,15 @@ pub struct Device {
     pub what: String,
     /// What it is for.
     pub role: DeviceRole,
-    /// Hardware and compatible ids, the most specific first.
-    pub ids: Vec<String>,
-    /// The service that serves it.
+    /// What its configuration space says, if it is a PCI device: the ids follow from it.
+    pub pci: Option<Pci>,
+    /// The hardware ids of any other, the most specific first.
+    #[serde(default)]
+    pub hardware: Vec<String>,
+    /// The compatible ids of any other, the most specific first.
+    #[serde(default)]
+    pub compatible: Vec<String>,
+    /// The service that usually serves it.
     pub driver: String,
     /// Whether Windows needs it to find its disk.
     pub boot: bool,
@@ -76,6 +102,33 @@ pub struct Device {
     pub from: Origin,
     /// The setting that makes the machine show it; none if it does by default.
     pub option: Option<String>,
+    /// The network adapter of a package that it is.
+    pub nic: Option<Nic>,
+    /// The disk controller of a package that it is.
+    pub controller: Option<Controller>,
+}
+
+impl Device {
+    /// The ids under which it is reported to a Windows.
+    pub fn ids(&self, windows: &TargetOs) -> DeviceIds {
+        match &self.pci {
+            Some(pci) => pci.ids(windows),
+            None => DeviceIds { hardware: self.hardware.clone(), compatible: self.compatible.clone() },
+        }
+    }
+
+    /// Whether a machine shows it without being asked to.
+    pub fn is_default(&self) -> bool {
+        self.option.is_none()
+    }
+
+    /// Whether a machine shows it whose package says which adapter and controller it has.
+    pub fn is_shown(&self, wishes: Option<&Wishes>) -> bool {
+        let nic = self.nic.zip(wishes.and_then(|wishes| wishes.nic)).map(|(own, wished)| own == wished);
+        let controller = self.controller.zip(wishes.and_then(|wishes| wishes.controller));
+        let controller = controller.map(|(own, wished)| own == wished);
+        nic.or(controller).unwrap_or(self.is_default())
+    }
 }
 
 /// See [`Device::role`].
@@ -113,6 +166,12 @@ pub enum Origin {
     /// What the hypervisor's maker gives for its guests.
     #[serde(rename = "guest additions")]
     GuestAdditions,
+    /// The maker of the device itself.
+    #[serde(rename = "maker")]
+    Maker,
+    /// Nobody gives one for a Windows of today.
+    #[serde(rename = "none")]
+    Nobody,
 }
 
 static TARGETS: LazyLock<Result<Vec<Target>, String>> = LazyLock::new(|| {
@@ -124,14 +183,30 @@ static TARGETS: LazyLock<Result<Vec<Target>, String>> = LazyLock::new(|| {
         ("vmware", include_str!("../../drivers/vmware.toml")),
         ("raw", include_str!("../../drivers/raw.toml")),
     ];
+    let common: Common = toml::from_str(include_str!("../../drivers/common.toml"))
+        .map_err(|error| format!("drivers/common.toml: {error}"))?;
     let mut targets = Vec::new();
     for (name, text) in FILES {
         let platform: Platform = toml::from_str(text).map_err(|e| format!("drivers/{name}.toml: {e}"))?;
-        targets
-            .extend(platform.machine.into_iter().map(|machine| Target { platform: platform.name.clone(), ..machine }));
+        for machine in platform.machine {
+            let mut devices =
+                shown(&common, &machine.shows).map_err(|error| format!("drivers/{name}.toml: {error}"))?;
+            devices.extend(machine.devices);
+            targets.push(Target { platform: platform.name.clone(), devices, ..machine });
+        }
     }
     Ok(targets)
 });
+
+/// The devices of sets.
+fn shown(common: &Common, sets: &[String]) -> Result<Vec<Device>, String> {
+    let mut devices = Vec::new();
+    for name in sets {
+        let set = common.set.iter().find(|set| set.name == *name).ok_or_else(|| format!("no set '{name}'"))?;
+        devices.extend(set.device.iter().cloned());
+    }
+    Ok(devices)
+}
 
 impl Target {
     /// All machines that there are profiles of.
@@ -189,11 +264,45 @@ mod tests {
             assert!(target.accepts.contains(&target.format), "{}", target.name);
             assert!(target.min_disk < target.max_disk, "{}", target.name);
             assert!(matches!(target.firmware, Firmware::Bios | Firmware::Uefi), "{}", target.name);
-            let shown = |role| target.devices.iter().any(|device| device.role == role && device.option.is_none());
-            assert!(target.name == "raw" || shown(DeviceRole::Disk) && shown(DeviceRole::Network), "{}", target.name);
+            let shows = |role, boot| {
+                let of_role = |device: &&Device| device.role == role && device.boot == boot && device.is_default();
+                target.devices.iter().any(|device| of_role(&device))
+            };
+            let whole = shows(DeviceRole::Disk, true) && shows(DeviceRole::Network, false);
+            assert!(target.name == "raw" || whole && shows(DeviceRole::Bus, true), "{}", target.name);
             for device in &target.devices {
-                let ids = &device.ids;
-                assert!(!ids.is_empty() && ids.iter().all(|id| !id.contains(char::is_whitespace)), "{}", device.what);
+                let ids = device.ids(&SERVER_2016);
+                assert!(ids.all().count() > 0, "{}: {}", target.name, device.what);
+                assert!(ids.all().all(|id| !id.contains(char::is_whitespace)), "{}", device.what);
+                assert_eq!(
+                    device.pci.is_some(),
+                    device.hardware.is_empty() && device.compatible.is_empty(),
+                    "{}",
+                    device.what
+                );
+                assert!(device.pci.is_none_or(|pci| pci.vendor != 0 && pci.class >> 24 == 0), "{}", device.what);
+            }
+        }
+    }
+
+    const SERVER_2016: TargetOs = TargetOs {
+        machine: crate::base::Machine::Amd64,
+        major: 10,
+        minor: 0,
+        build: 14393,
+        product: crate::windows::drivers::ProductType::Server,
+        suites: 0,
+    };
+
+    /// What is listed twice would be judged twice.
+    #[test]
+    fn no_device_is_listed_twice() {
+        for target in Target::all().unwrap() {
+            let mut seen = Vec::new();
+            for device in &target.devices {
+                let known = (device.ids(&SERVER_2016), &device.option);
+                assert!(!seen.contains(&known), "{}: {}", target.name, device.what);
+                seen.push(known);
             }
         }
     }

@@ -1,6 +1,6 @@
 //! The machine that a package describes.
 
-use serde::Serialize;
+use serde::{Deserialize, Serialize};
 
 use super::super::Target;
 use super::super::layout::Firmware;
@@ -46,7 +46,7 @@ pub struct MachineFacts {
 }
 
 /// A network adapter.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "lowercase")]
 pub enum Nic {
     /// Intel 82540EM.
@@ -60,7 +60,7 @@ pub enum Nic {
 }
 
 /// A disk controller.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]
 pub enum Controller {
     /// AHCI.

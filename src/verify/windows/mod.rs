@@ -16,6 +16,7 @@ use crate::windows::registry::{self, CONFIG};
 use crate::windows::{About, Machine, SYSTEM_ROOT};
 
 pub(super) use services::boot_drivers;
+pub(crate) use services::{Service, is_file};
 
 /// An installation that was checked.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]

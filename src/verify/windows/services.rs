@@ -18,15 +18,42 @@ const PROGRAM_TYPES: u32 = 0x10 | 0x20;
 /// `ErrorControl`: how bad it is if it does not start. From here on Windows does not start without it.
 const SEVERE: u32 = 2;
 
-struct Service<'h> {
+/// A key of a control set's `Services` that describes a service: it has a start and a type.
+pub(crate) struct Service<'h> {
     hive: &'h Hive,
     key: KeyId,
     name: String,
-    start: u32,
+    /// When it starts: 0 at boot, 4 never.
+    pub(crate) start: u32,
     kind: u32,
 }
 
-impl Service<'_> {
+impl<'h> Service<'h> {
+    /// The service of that name.
+    pub(crate) fn named(hive: &'h Hive, services: KeyId, name: &str) -> Option<Self> {
+        Self::of_key(hive, hive.subkey(services, name)?)
+    }
+
+    fn of_key(hive: &'h Hive, key: KeyId) -> Option<Self> {
+        let number = |name: &str| hive.value(key, name)?.as_dword();
+        Some(Self { hive, key, name: hive.name(key).to_string(), start: number("Start")?, kind: number("Type")? })
+    }
+
+    /// Where its file is, if it is a driver whose path can be told.
+    pub(crate) fn driver_path(&self) -> Option<String> {
+        driver_path(self)
+    }
+
+    /// What counts in place of `Start` at boot, where that keeps the driver from starting.
+    pub(crate) fn start_override(&self) -> Option<u32> {
+        start_override(self)
+    }
+
+    /// The services that have to start before it.
+    pub(crate) fn depends_on(&self) -> Vec<String> {
+        self.hive.value(self.key, "DependOnService").and_then(|value| value.as_texts()).unwrap_or_default()
+    }
+
     fn number(&self, name: &str) -> Option<u32> {
         self.hive.value(self.key, name)?.as_dword()
     }
@@ -56,10 +83,7 @@ pub(in crate::verify) fn boot_drivers(system: &Hive) -> Vec<String> {
 
 /// The services of a control set that have a start and a type.
 fn all(hive: &Hive, services: KeyId) -> impl Iterator<Item = Service<'_>> {
-    hive.subkeys(services).filter_map(move |key| {
-        let number = |name: &str| hive.value(key, name)?.as_dword();
-        Some(Service { hive, key, name: hive.name(key).to_string(), start: number("Start")?, kind: number("Type")? })
-    })
+    hive.subkeys(services).filter_map(move |key| Service::of_key(hive, key))
 }
 
 pub(super) fn check(tree: &Tree, system: &Hive, machine: Option<Machine>, findings: &mut Findings) {
@@ -157,7 +181,7 @@ fn driver_path(service: &Service<'_>) -> Option<String> {
     }
 }
 
-fn is_file(tree: &Tree, path: &str) -> bool {
+pub(crate) fn is_file(tree: &Tree, path: &str) -> bool {
     tree.find(path).is_some_and(|id| !tree.node(id).is_directory())
 }
 

@@ -11,13 +11,16 @@
 pub mod apply;
 pub mod compile;
 pub mod database;
+mod device_ids;
 mod driver;
 mod package;
+pub mod rank;
 mod store;
 pub mod trust;
 
 pub use compile::{compile, store_name};
 pub use database::{Candidate, Database, Home, Installed, KnownConfiguration, KnownDevice};
+pub use device_ids::{DeviceIds, Pci};
 pub use driver::*;
 pub use package::Package;
 pub use store::{Added, Removed, Store};

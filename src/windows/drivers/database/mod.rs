@@ -23,7 +23,7 @@
 //! Seen in SYSTEM hives of Windows 8.1 to 11; the registry that distrobuilder (lxc) captured from DISM; libguestfs's account of what the
 //! kernel's PnP manager needs.
 
-pub(super) mod layout;
+pub(crate) mod layout;
 mod read;
 
 #[cfg(test)]
