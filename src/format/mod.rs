@@ -8,6 +8,7 @@ pub mod fat;
 pub mod hive;
 pub mod inf;
 pub mod iso9660;
+pub mod nsis;
 pub mod ntfs;
 pub mod partitions;
 pub mod qcow2;

@@ -10,6 +10,7 @@ mod convert;
 mod corruptions;
 mod demo;
 mod diff;
+mod driver_source;
 mod edit;
 mod faults;
 mod flips;

@@ -13,6 +13,7 @@ use crate::base::name::windows_fault;
 use crate::base::{FileTime, ReadAt, upcase};
 use crate::error::{Error, Kind, Result};
 use crate::format::cab::Cabinet;
+use crate::format::nsis::Installer;
 use crate::tree::{Content, Link, Node, NodeId, Times, Tree, attributes};
 
 /// The most that is unpacked.
@@ -34,7 +35,7 @@ struct Folder {
 
 /// A tree in the making, and what is to be said about it.
 #[derive(Default)]
-pub(super) struct Builder {
+struct Builder {
     root: Folder,
     notes: Vec<String>,
     more_notes: usize,
@@ -91,6 +92,20 @@ pub(super) fn cabinet(reader: Arc<dyn ReadAt>) -> Result<(Tree, Vec<String>)> {
         },
     )?;
     builder.finish()
+}
+
+/// The files of an installer; `None` if it is a program of another kind.
+pub(super) fn installer(reader: &dyn ReadAt) -> Result<Option<(Tree, Vec<String>)>> {
+    let Some(installer) = Installer::open(reader)? else { return Ok(None) };
+    check_count(installer.files().len())?;
+    let mut builder = Builder::default();
+    let wanted = wanted(installer.files().iter().map(|file| file.path.as_str()));
+    for file in installer.files().iter().filter(|file| wanted(&file.path)) {
+        let bytes = installer.read(file)?;
+        check_bytes([builder.bytes, bytes.len() as u64].into_iter())?;
+        builder.add_again(&file.path, file.modified, bytes);
+    }
+    builder.finish().map(Some)
 }
 
 fn zip_error(error: zip::result::ZipError) -> Error {
@@ -155,13 +170,21 @@ fn folder_of(path: &str) -> &str {
 }
 
 impl Builder {
-    /// Puts a file in, unless its name is none, or is taken.
-    pub(super) fn add(&mut self, path: &str, time: Option<FileTime>, bytes: Vec<u8>) {
+    /// Puts a file in, unless its name is none. One of the same name goes, with a note.
+    fn add(&mut self, path: &str, time: Option<FileTime>, bytes: Vec<u8>) {
+        if self.add_again(path, time, bytes) {
+            self.note(format!("{path:?} is in the archive twice: the last one counts"));
+        }
+    }
+
+    /// The same where it is usual that a file comes again; tells whether one did.
+    fn add_again(&mut self, path: &str, time: Option<FileTime>, bytes: Vec<u8>) -> bool {
         let parts: Vec<&str> = path.split(['\\', '/']).filter(|part| !part.is_empty() && *part != ".").collect();
         let fault = parts.iter().find_map(|part| windows_fault(part));
         let Some((name, folders)) = parts.split_last().filter(|_| fault.is_none() && parts.len() <= MAX_DEPTH) else {
             let why = fault.unwrap_or("a path that is too deep or empty");
-            return self.note(format!("{path:?} is left out: its name is not one that Windows takes ({why})"));
+            self.note(format!("{path:?} is left out: its name is not one that Windows takes ({why})"));
+            return false;
         };
         let mut folder = &mut self.root;
         for part in folders {
@@ -171,17 +194,14 @@ impl Builder {
             }
         }
         self.bytes = self.bytes.saturating_add(bytes.len() as u64);
-        let before = folder.files.insert(key(name), ((*name).to_owned(), time.unwrap_or_default(), bytes));
-        if before.is_some() {
-            self.note(format!("{path:?} is in the archive twice: the last one counts"));
-        }
+        folder.files.insert(key(name), ((*name).to_owned(), time.unwrap_or_default(), bytes)).is_some()
     }
 
     fn note(&mut self, note: String) {
         if self.notes.len() < MAX_NOTES { self.notes.push(note) } else { self.more_notes += 1 }
     }
 
-    pub(super) fn finish(mut self) -> Result<(Tree, Vec<String>)> {
+    fn finish(mut self) -> Result<(Tree, Vec<String>)> {
         if self.more_notes > 0 {
             self.notes.push(format!("{} more such remarks", self.more_notes));
         }

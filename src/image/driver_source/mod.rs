@@ -37,7 +37,7 @@ use std::fmt;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
-use crate::error::{Error, Result};
+use crate::error::{Context, Error, Result};
 use crate::format::inf::TargetOs;
 use crate::tree::Tree;
 use crate::windows::drivers::Package;
@@ -160,7 +160,12 @@ impl DriverSource {
     /// others, with whom it is for.
     pub fn collect(&self, target: &TargetOs) -> Result<Collected> {
         let name = self.path.display().to_string();
-        let found = choose::choose(&self.tree, self.only.as_deref(), &name, target)?;
+        let Some((installer, tree, notes)) = self.additions(target.machine).context(|| name.clone())? else {
+            let found = choose::choose(&self.tree, self.only.as_deref(), &name, target)?;
+            return self.checked(found, target);
+        };
+        let mut found = choose::choose(&Arc::new(tree), None, &format!(r"{name}\{installer}"), target)?;
+        found.notes.splice(0..0, notes);
         self.checked(found, target)
     }
 

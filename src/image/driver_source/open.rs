@@ -7,7 +7,7 @@ use sha2::{Digest, Sha256};
 
 use super::choose::is_inf;
 use super::{DriverSource, archive};
-use crate::base::ReadAt;
+use crate::base::{Machine, ReadAt};
 use crate::error::{Context, Error, Result};
 use crate::format::cab;
 use crate::format::inf;
@@ -19,6 +19,10 @@ use crate::tree::Tree;
 
 /// What ZIP archives begin with: a file, or the end of an empty one.
 const ZIP: [&[u8]; 2] = [b"PK\x03\x04", b"PK\x05\x06"];
+/// What to do with installers that are not understood.
+const EXTRACT: &str = "let it unpack itself (many take /extract), or try `7z x`; then name the folder that comes of it";
+/// What the installers of VirtualBox' Guest Additions are called, before the processor.
+const ADDITIONS: &str = "VBoxWindowsAdditions-";
 /// Catalogs are some 10 KiB; this is far beyond.
 const MAX_CATALOG: u64 = 16 << 20;
 
@@ -32,6 +36,25 @@ impl DriverSource {
         let fingerprint = fingerprint(&opened.tree, opened.only.as_deref()).context(|| path.display())?;
         let Opened { tree, only, notes } = opened;
         Ok(Self { path: path.to_owned(), tree: Arc::new(tree), only, notes, fingerprint })
+    }
+}
+
+impl DriverSource {
+    /// What the installer of VirtualBox' Guest Additions for a processor unpacks, if the source has one, with its name.
+    pub(super) fn additions(&self, machine: Machine) -> Result<Option<(String, Tree, Vec<String>)>> {
+        let name = format!("{ADDITIONS}{machine}.exe");
+        let found = lookup::sorted(&self.tree, self.tree.root())
+            .into_iter()
+            .find(|link| link.name.to_string().eq_ignore_ascii_case(&name));
+        let Some(content) = found.and_then(|link| self.tree.node(link.node).main()).filter(|_| self.only.is_none())
+        else {
+            return Ok(None);
+        };
+        let unpack = || archive::installer(&self.tree.read(content)?);
+        let unpacked = unpack().map_err(|error| error.hint(EXTRACT)).context(|| name.clone())?;
+        let (tree, notes) = unpacked
+            .ok_or_else(|| Error::invalid("not the installer that its name says").hint(EXTRACT).context(&name))?;
+        Ok(Some((name, tree, notes)))
     }
 }
 
@@ -61,10 +84,18 @@ fn open(path: &Path) -> Result<Opened> {
         let medium = Media::open(path)?;
         return Ok(all((medium.tree()?.0, medium.notes().to_vec())));
     }
+    if start.starts_with(b"MZ") {
+        let unpacked = archive::installer(&*file)?;
+        return unpacked.map(all).ok_or_else(|| {
+            Error::invalid("a program that drivers cannot be taken from")
+                .allowed("an installer made by NSIS")
+                .hint(EXTRACT)
+        });
+    }
     let name = path.file_name().and_then(|name| name.to_str()).filter(|name| is_inf(name));
     let name = name.ok_or_else(|| {
         Error::invalid("nothing that drivers come in")
-            .allowed("an .inf file, a folder, a ZIP archive, a cabinet, an ISO")
+            .allowed("an .inf file, a folder, a ZIP archive, a cabinet, an ISO, an installer")
     })?;
     let folder =
         path.parent().filter(|folder| !folder.as_os_str().is_empty()).map_or_else(|| PathBuf::from("."), PathBuf::from);
