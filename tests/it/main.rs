@@ -9,6 +9,7 @@ mod convert;
 mod corruptions;
 mod demo;
 mod diff;
+mod driver_store;
 mod edit;
 mod faults;
 mod flips;
