@@ -11,6 +11,7 @@ mod corruptions;
 mod demo;
 mod diff;
 mod driver_source;
+mod driver_store;
 mod edit;
 mod faults;
 mod flips;
