@@ -1,5 +1,9 @@
 //! Security descriptors as text, in the language in which Windows writes them (MS-DTYP 2.5.1): `O:SYG:SYD:PAI(A;OICI;FA;;;SY)`.
 
+mod parse;
+
+pub use parse::from_text;
+
 use std::fmt::Write;
 
 use super::bytes::{u16_at, u32_at};

@@ -5,18 +5,28 @@
 //! | encodings | UTF-16 and UTF-8 with a byte order mark, ASCII, and bytes of Windows-1252 where they are no UTF-8 |
 //! | lines | comments (`;`), continuation (`\`), quotes with `""`, entries with and without a key |
 //! | sections | merged by name without regard to case, their order kept |
-//! | `%token%` | from `[Strings]`, with `[Strings.LANGID]` before it where a language is asked for; `%%` is a percent sign |
+//! | `%token%` | from `[Strings]`; tokens that it lacks from `[Strings.0409]` or else the first `[Strings.LANGID]`; `%%` is a percent sign |
 //! | decorations | `.NTarch.major.minor.product.suite.build` of models, `.NTarch` and `.NT` of install sections |
 //!
 //! An [`Inf`] is the text in order; what its directives do to a Windows is the business of [`windows::drivers`](crate::windows::drivers).
 //! Every entry knows its line, so that whoever finds fault with one can say where it is.
 //!
 //! # Limits
-//! 16 MiB for a file, which is five times the largest that graphics drivers have. Memory is a small multiple of the file.
+//! 16 MiB for a file, which is five times the largest that graphics drivers have, and [`MAX_EXPANDED`] for the same with all its tokens
+//! replaced: a few bytes of a file may stand for a long text, and often. Memory is a small multiple of these. SetupAPI has more limits
+//! (255 characters for the name of a section, 4096 for a line); files beyond them are read, because nothing depends on them.
+//!
+//! # What SetupAPI does, and so does this
+//! * A line is parted at its commas before tokens are replaced: a comma within a token's text parts nothing.
+//! * A quote that is open at the end of a line ends there, and a backslash before it is a backslash (`"c:\"`).
+//! * What is after the `]` of a section's name is no matter; of a token that is given twice the first text counts; the text of a token
+//!   is the first field of its line, and tokens in it are not replaced.
+//! * Texts with an unquoted `;` are cut at it; Ctrl-Z ends the file.
 //!
 //! # Sources
-//! Microsoft, "General syntax rules for INF files", "INF Manufacturer section", "Combining platform extensions with operating system
-//! versions"; "seen" refers to the INF files of virtio-win and of hardware makers.
+//! Microsoft, "General syntax rules for INF files", "INF Strings section", "INF Manufacturer section", "Combining platform extensions
+//! with operating system versions"; the tests of Wine's setupapi, which were run on Windows; "seen" refers to the INF files of
+//! virtio-win and of hardware makers.
 
 mod decoration;
 mod header;
@@ -30,10 +40,10 @@ mod tests;
 pub use decoration::{Decoration, ProductType, TargetOs};
 pub use header::Header;
 pub use models::Model;
-pub use read::MAX_FILE;
+pub use read::{MAX_EXPANDED, MAX_FILE};
 
 use std::borrow::Cow;
-use std::collections::HashMap;
+use std::collections::{BTreeMap, HashMap};
 
 /// A parsed file.
 #[derive(Debug, Clone, Default)]
@@ -41,7 +51,7 @@ pub struct Inf {
     sections: Vec<Section>,
     by_name: HashMap<String, usize>,
     /// Tokens in lower case, without a language.
-    strings: HashMap<String, String>,
+    strings: BTreeMap<String, String>,
 }
 
 /// All lines of the sections of one name.
@@ -111,53 +121,85 @@ impl Inf {
         self.strings.get(&token.to_lowercase()).map(String::as_str)
     }
 
-    /// All tokens in lower case with their texts.
+    /// All tokens in lower case with their texts, in the order of the tokens.
     pub fn strings(&self) -> impl Iterator<Item = (&str, &str)> {
         self.strings.iter().map(|(token, text)| (token.as_str(), text.as_str()))
     }
 
     /// A text with its tokens replaced, `%%` by one percent sign. What is no token stays, as it does in Windows.
     pub fn expand<'t>(&self, text: &'t str) -> Cow<'t, str> {
+        self.expand_with(text, |_| None)
+    }
+
+    /// The same, with a further meaning for tokens that no string stands for: `%12%` may be a folder.
+    pub fn expand_with<'t>(&self, text: &'t str, further: impl Fn(&str) -> Option<String>) -> Cow<'t, str> {
         if !text.contains('%') {
             return Cow::Borrowed(text);
         }
         let mut expanded = String::new();
-        let mut rest = text;
-        while let Some((before, after)) = rest.split_once('%') {
-            expanded.push_str(before);
-            rest = match after.split_once('%') {
-                Some(("", rest)) => {
-                    expanded.push('%');
-                    rest
-                }
-                Some((token, rest)) => {
-                    match self.string(token) {
-                        Some(value) => expanded.push_str(value),
+        for piece in Pieces(text) {
+            match piece {
+                Piece::Text(text) => expanded.push_str(text),
+                Piece::Token(token) => match self.string(token) {
+                    Some(value) => expanded.push_str(value),
+                    None => match further(token) {
+                        Some(value) => expanded.push_str(&value),
                         None => expanded.extend(["%", token, "%"]),
-                    }
-                    rest
-                }
-                None => {
-                    expanded.push('%');
-                    after
-                }
-            };
+                    },
+                },
+            }
         }
-        expanded.push_str(rest);
         Cow::Owned(expanded)
+    }
+
+    /// The tokens of a text.
+    pub fn tokens(text: &str) -> impl Iterator<Item = &str> {
+        Pieces(text).filter_map(|piece| match piece {
+            Piece::Token(token) => Some(token),
+            Piece::Text(_) => None,
+        })
     }
 
     /// The tokens of a text that no string stands for.
     pub fn missing_tokens<'t>(&self, text: &'t str) -> Vec<&'t str> {
-        let parts: Vec<&str> = text.split('%').collect();
-        let tokens = parts.iter().enumerate().filter(|(at, _)| at % 2 == 1 && at + 1 < parts.len());
-        tokens.map(|(_, token)| *token).filter(|token| !token.is_empty() && self.string(token).is_none()).collect()
+        Self::tokens(text).filter(|token| self.string(token).is_none()).collect()
     }
 
-    /// The install section that a model's name stands for on a target, with a suffix such as `.Services`: that decorated with the
-    /// processor, with `.NT`, or plain, whichever comes first.
-    pub fn install_section(&self, name: &str, suffix: &str, target: &TargetOs) -> Option<&Section> {
+    /// The install section that a model's name stands for on a target, as the name with its decoration: that with the processor
+    /// (`.NTamd64`), with `.NT`, or plain, whichever comes first. Sections that belong to it (`.Services`) have this name before theirs.
+    pub fn actual_section(&self, name: &str, target: &TargetOs) -> Option<String> {
         let decorations = [format!(".NT{}", target.machine), ".NT".to_owned(), String::new()];
-        decorations.iter().find_map(|decoration| self.section(&format!("{name}{decoration}{suffix}")))
+        let names = decorations.iter().map(|decoration| format!("{name}{decoration}"));
+        names.into_iter().find(|name| self.section(name).is_some())
+    }
+}
+
+/// A text parted at its percent signs.
+struct Pieces<'t>(&'t str);
+
+enum Piece<'t> {
+    Text(&'t str),
+    Token(&'t str),
+}
+
+impl<'t> Iterator for Pieces<'t> {
+    type Item = Piece<'t>;
+
+    fn next(&mut self) -> Option<Self::Item> {
+        if self.0.is_empty() {
+            return None;
+        }
+        let Some(after) = self.0.strip_prefix('%') else {
+            let (text, rest) = self.0.split_at(self.0.find('%').unwrap_or(self.0.len()));
+            self.0 = rest;
+            return Some(Piece::Text(text));
+        };
+        let (piece, rest) = match after.split_once('%') {
+            Some(("", rest)) => (Piece::Text("%"), rest),
+            Some((token, rest)) => (Piece::Token(token), rest),
+            None => (Piece::Text(self.0), ""),
+        };
+        self.0 = rest;
+        Some(piece)
     }
 }

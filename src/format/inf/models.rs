@@ -22,10 +22,15 @@ pub struct Model {
 
 impl Inf {
     /// The models for a target, of all manufacturers. Empty if the package is for other systems: then [`Inf::targets`] tells for which.
+    /// A section that several manufacturers name belongs to the first.
     pub fn models(&self, target: &TargetOs) -> Vec<Model> {
         let mut models = Vec::new();
+        let mut seen = HashSet::new();
         for manufacturer in self.manufacturers() {
             let Some(section) = self.models_section(manufacturer, target) else { continue };
+            if !seen.insert(section.line) {
+                continue;
+            }
             for entry in section.entries.iter().filter(|entry| entry.key.is_some()) {
                 let ids = entry.fields.iter().skip(1).map(|id| self.expand(id).trim().to_owned());
                 models.push(Model {

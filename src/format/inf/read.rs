@@ -1,10 +1,15 @@
 //! From text to sections, entries and fields.
 
+use std::collections::BTreeMap;
+
 use super::{Entry, Inf, Section, text};
 use crate::error::{Error, Result};
 
 /// The longest file that is read.
 pub const MAX_FILE: usize = 16 << 20;
+
+/// The longest that all lines may be together when their tokens are replaced.
+pub const MAX_EXPANDED: usize = 64 << 20;
 
 /// The end of file of CP/M, at which the parser of Windows stops.
 const CTRL_Z: char = '\u{1A}';
@@ -49,6 +54,7 @@ impl Inf {
             return Err(Error::corrupt("no INF file").found("no section").allowed("[Version] and others"));
         }
         inf.collect_strings();
+        inf.check_expanded()?;
         Ok(inf)
     }
 
@@ -61,21 +67,39 @@ impl Inf {
         index
     }
 
-    /// The strings without a language; where a file has none, those of the first language that it has, English before others, as
-    /// Windows falls back.
+    /// The strings without a language; for tokens that these lack, those of English or else of the first language that there is.
     fn collect_strings(&mut self) {
         const ENGLISH: &str = "strings.0409";
         let is_language = |section: &&Section| section.name.to_lowercase().starts_with("strings.");
         let localized = self.section(ENGLISH).or_else(|| self.sections.iter().find(is_language));
         let plain = self.section("strings");
-        let mut strings = std::collections::HashMap::new();
-        for entry in [localized, plain].into_iter().flatten().flat_map(|section| &section.entries) {
+        let mut strings = BTreeMap::new();
+        for entry in [plain, localized].into_iter().flatten().flat_map(|section| &section.entries) {
             if let Some(key) = &entry.key {
                 let token = key.trim_matches('%').to_lowercase();
-                strings.insert(token, entry.fields.join(","));
+                strings.entry(token).or_insert_with(|| entry.field(0).to_owned());
             }
         }
         self.strings = strings;
+    }
+
+    /// Every line becomes text once, at least, so that this is what the rest of the work is a small multiple of.
+    fn check_expanded(&self) -> Result<()> {
+        let mut total = 0_usize;
+        for entry in self.sections.iter().flat_map(|section| &section.entries) {
+            for token in entry.fields.iter().chain(&entry.key).flat_map(|field| Self::tokens(field)) {
+                total = total.saturating_add(self.string(token).map_or(0, str::len));
+            }
+            if total > MAX_EXPANDED {
+                return Err(Error::unsupported(format_args!(
+                    "line {}: an INF file with its %tokens% replaced",
+                    entry.line
+                ))
+                .found(format_args!("more than {MAX_EXPANDED} bytes"))
+                .allowed(MAX_EXPANDED));
+            }
+        }
+        Ok(())
     }
 }
 

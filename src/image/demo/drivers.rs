@@ -9,11 +9,11 @@ use std::fmt::Write;
 use uuid::{Uuid, uuid};
 
 use super::MADE;
-use crate::base::FileTime;
+use crate::base::{FileTime, Machine};
 use crate::error::Result;
 use crate::format::hive::{Hive, Value, kind};
-use crate::windows::drivers::Home;
-use crate::windows::drivers::database::layout::{Version, device_id_bytes, folder_hash};
+use crate::windows::drivers::database::layout::{Version, device_id_bytes};
+use crate::windows::drivers::{Home, store_name};
 
 /// 2006-06-21, the date of all drivers that come with Windows.
 const DATE: FileTime = FileTime(127_953_216_000_000_000);
@@ -105,7 +105,7 @@ impl Package {
 
     /// The folder in the driver store.
     pub(super) fn folder(&self) -> String {
-        format!("{}_amd64_{}", self.inf, folder_hash(self.inf_text().as_bytes()))
+        store_name(self.inf, Machine::Amd64, self.inf_text().as_bytes())
     }
 
     /// The text of the INF file.

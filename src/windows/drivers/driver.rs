@@ -34,8 +34,10 @@ pub struct Driver {
     pub configurations: Vec<Configuration>,
     /// Its devices, one for each id of each model.
     pub devices: Vec<Device>,
-    /// The strings that descriptions are made of: token in lower case, text.
+    /// The strings that descriptions are made of: token in lower case, text. `DriverPackages\...\Strings` has these and no others.
     pub strings: Vec<(String, String)>,
+    /// The strings of the names and descriptions of services, in the same way.
+    pub service_strings: Vec<(String, String)>,
     /// Every file of the package, the INF and the catalog among them: paths within it, with `\`.
     pub files: Vec<String>,
     /// Files that are copied to where they run.
@@ -46,6 +48,24 @@ pub struct Driver {
     pub registry: Vec<RegistryChange>,
     /// What was found and is not done, or is done otherwise: nothing is left out without a word here.
     pub notes: Vec<Note>,
+}
+
+impl Driver {
+    /// The text of a token in lower case, of those of devices and services.
+    pub fn string(&self, token: &str) -> Option<&str> {
+        let mut all = self.strings.iter().chain(&self.service_strings);
+        all.find(|(own, _)| own == token).map(|(_, text)| text.as_str())
+    }
+
+    /// A text of a service as Windows keeps it: one that is a token as `@oem3.inf,%token%;text`, so that Windows can look it up in the
+    /// INF file again, others as they are.
+    pub fn indirect(&self, text: &str, published: &str) -> String {
+        let token = text.strip_prefix('%').and_then(|text| text.strip_suffix('%'));
+        match token.and_then(|token| self.string(&token.to_lowercase())) {
+            Some(resolved) => format!("@{published},{text};{resolved}"),
+            None => text.to_owned(),
+        }
+    }
 }
 
 /// A remark on an INF.
@@ -74,16 +94,36 @@ pub struct Configuration {
     pub upper_filters: Vec<String>,
     /// Filters below the function driver.
     pub lower_filters: Vec<String>,
+    /// `ExcludeIds`: devices with one of these ids are not for it.
+    pub exclude_ids: Vec<String>,
+    /// `Reboot`: a restart is wanted after it.
+    pub reboot: bool,
     /// Values that devices get, by where.
     pub values: Vec<ConfigurationValue>,
 }
 
-/// A key or value below a configuration.
+/// What the database puts into the upper half of a value's type (seen in the hive of Windows 10 1709, all 238 packages).
+pub mod database_flag {
+    /// The value does not replace one that a device has (`FLG_ADDREG_NOCLOBBER`).
+    pub const NO_CLOBBER: u32 = 0x0002_0000;
+    /// The texts join those that a device has (`FLG_ADDREG_APPEND`).
+    pub const APPEND: u32 = 0x0004_0000;
+    /// The key of that name goes before anything else: `Device` has such a `WUDF` beside the key `Device\WUDF`.
+    pub const DELETE_KEY: u32 = 0x0010_0000;
+    /// The value of that name goes (`DelReg`, `FLG_ADDREG_DELVAL`).
+    pub const DELETE_VALUE: u32 = 0x0020_0000;
+    /// A property: the lower half is its `DEVPROP_TYPE`.
+    pub const PROPERTY: u32 = 0xFFFF_0000;
+}
+
+/// A key or value below a configuration, a service or the source of an event log.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct ConfigurationValue {
-    /// The key below the configuration: `Device\Interrupt Management`, `Driver\Ndi`, `Services\netkvm\Parameters`, ...
+    /// The key below the configuration: `Device\Interrupt Management`, `Driver\Ndi`, `Services\netkvm\Parameters`, ...; below a service
+    /// or source: `Parameters`, empty for its own key.
     pub key: String,
-    /// The value's name, and the value with flags in its type as the database keeps them; `None` for a key alone.
+    /// The value's name, and the value, in a configuration with [flags](database_flag) in its type as the database keeps them; `None`
+    /// for a key alone.
     pub value: Option<(String, Value)>,
 }
 
@@ -137,7 +177,7 @@ pub struct Service {
     pub start: u32,
     /// `ErrorControl`.
     pub error_control: u32,
-    /// `ImagePath` as Windows has it: `\SystemRoot\System32\drivers\netkvm.sys` or `System32\...`.
+    /// `ImagePath` as Windows has it: `System32\drivers\viostor.sys` for what starts at boot, `\SystemRoot\System32\...` for other drivers.
     pub image_path: String,
     /// `DisplayName`, the token in it left: `%netkvm.service.dispname%`.
     pub display_name: Option<String>,
@@ -145,17 +185,22 @@ pub struct Service {
     pub description: Option<String>,
     /// `Group`.
     pub group: Option<String>,
-    /// `Tag`, where one is chosen.
+    /// `Tag`, where the INF chooses one, which none can: a service of a group gets the next tag of that group that is free among the
+    /// services of an image when it is made there (`viostor` of "SCSI miniport" has 33 in images that DISM serviced).
     pub tag: Option<u32>,
+    /// The flags of its AddService (`SPSVCINST_*`): 1 wants the tag at the front of its group's order.
+    pub flags: u32,
+    /// The INF file of the image that it comes from: such a service is there already, or left to Windows. None for the package's own.
+    pub included_from: Option<String>,
     /// `DependOnService` and, with a `+` before the name, `DependOnGroup`.
     pub dependencies: Vec<String>,
     /// `ObjectName`.
     pub start_name: Option<String>,
     /// A security descriptor in SDDL.
     pub security: Option<String>,
-    /// Keys and values below the service's key.
+    /// Keys and values below the service's key, their types as the registry knows them.
     pub values: Vec<ConfigurationValue>,
-    /// Values and keys that go.
+    /// Values and keys that go: the key below the service's, and the value's name, or none for the key itself.
     pub deletions: Vec<(String, Option<String>)>,
     /// Its event log: the log's name, the source's name, the values.
     pub event_log: Option<EventLog>,
@@ -174,10 +219,11 @@ pub struct EventLog {
     pub values: Vec<ConfigurationValue>,
 }
 
-/// A change of the registry outside devices and services.
+/// A change of the registry outside devices and services. Windows carries these out when it installs a device.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct RegistryChange {
-    /// The key as Windows shows it: `HKEY_LOCAL_MACHINE\SYSTEM\CurrentControlSet\...`.
+    /// The key as Windows shows it: `HKEY_LOCAL_MACHINE\SYSTEM\CurrentControlSet\...`, `HKEY_CLASSES_ROOT\...`, `HKEY_USERS\...`; what an
+    /// INF has under HKCU is `HKEY_CURRENT_USER`: the account of whoever installs.
     pub key: String,
     /// What is done.
     pub action: RegistryAction,

@@ -8,6 +8,7 @@
 //!
 //! A [`Driver`] is a value: everything that the INF asks for, resolved for a [`TargetOs`], nothing of it done yet.
 
+pub mod compile;
 pub mod database;
 mod device_ids;
 mod driver;
@@ -15,6 +16,7 @@ mod package;
 pub mod rank;
 mod store;
 
+pub use compile::{compile, store_name};
 pub use database::{Candidate, Database, Home, Installed, KnownConfiguration, KnownDevice};
 pub use device_ids::{DeviceIds, Pci};
 pub use driver::*;

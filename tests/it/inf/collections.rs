@@ -1,0 +1,1 @@
+//! INF files that other people wrote, wherever this machine has some.
