@@ -8,7 +8,8 @@
 //! ```text
 //! 6  cli       arguments, words, progress, exit codes; one file per command
 //! 5  image     the host's files and all that is done with them: opened disks and their chains (opened, chain, source), media, lookups in
-//!              trees, and a plan and its doing for build, edit, capture, convert, extract; diff; verify; the seed
+//!              trees, and a plan and its doing for build, edit, capture, convert, extract; diff; verify; the machines and their
+//!              devices (target, coverage); the seed
 //! 4  verify    whether an image is what Windows and the firmware take as clean; shares no code with the writers
 //! 3  windows   a tree that is known to be a Windows: its hives, its boot files, its setup (name, password, WinRM, first start)
 //! 2  format    one place per on-disk format

@@ -197,18 +197,17 @@ impl Builder {
         Ok(())
     }
 
-    /// Packages of the driver store; what runs and the INF are links to what is in it, as servicing leaves them.
+    /// Packages of the driver store, and copies of what runs and of the INF files where Windows looks for them.
     fn driver_store(&mut self) -> Result<()> {
         for package in &drivers::PACKAGES {
             let folder = format!(r"Windows\System32\DriverStore\FileRepository\{}", package.folder());
-            let inf = self.file(&format!(r"{folder}\{}", package.inf_name()), package.inf_text().into_bytes())?;
-            let place = self.directory(r"Windows\INF")?;
-            self.link(place, package.inf_name(), inf)?;
+            for place in [folder.as_str(), r"Windows\INF"] {
+                self.file(&format!(r"{place}\{}", package.inf_name()), package.inf_text().into_bytes())?;
+            }
             for service in package.services() {
-                let file = format!("{service}.sys");
-                let driver = self.file(&format!(r"{folder}\{file}"), program("a stand-in for a driver"))?;
-                let place = self.directory(r"Windows\System32\drivers")?;
-                self.link(place, &file, driver)?;
+                for place in [folder.as_str(), r"Windows\System32\drivers"] {
+                    self.file(&format!(r"{place}\{service}.sys"), program("a stand-in for a driver"))?;
+                }
             }
         }
         Ok(())

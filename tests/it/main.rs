@@ -8,6 +8,7 @@ mod capture;
 mod catalog;
 mod convert;
 mod corruptions;
+mod coverage;
 mod demo;
 mod diff;
 mod driver_source;

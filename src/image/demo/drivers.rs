@@ -9,13 +9,11 @@ use std::fmt::Write;
 use uuid::{Uuid, uuid};
 
 use super::MADE;
-use crate::base::FileTime;
-use crate::base::Machine;
+use crate::base::{FileTime, Machine};
 use crate::error::Result;
 use crate::format::hive::{Hive, Value, kind};
-use crate::windows::drivers::Home;
 use crate::windows::drivers::database::layout::{Version, device_id_bytes};
-use crate::windows::drivers::store_name;
+use crate::windows::drivers::{Home, store_name};
 
 /// 2006-06-21, the date of all drivers that come with Windows.
 const DATE: FileTime = FileTime(127_953_216_000_000_000);
