@@ -96,6 +96,9 @@ pub(super) struct Edit {
     pub(super) partition: Option<u32>,
     #[command(flatten)]
     pub(super) edits: EditArgs,
+    /// Set Windows to take drivers with test signatures (bcdedit /set testsigning on), where the boot store is on the same volume.
+    #[arg(long)]
+    pub(super) test_signing: bool,
     /// Give the volume another label, at most 32 characters.
     #[arg(long, value_name = "TEXT", value_parser = label)]
     pub(super) label: Option<String>,

@@ -19,6 +19,7 @@ pub(super) fn run(command: &Edit, json: bool, env: &mut Env<'_>) -> Result<()> {
         force: command.force,
         partition: command.partition,
         edits: edits(&command.edits, None)?,
+        test_signing: command.test_signing,
         label: command.label.clone(),
         timestamp: build::timestamp(command.timestamp, env)?,
         accept_dirty: command.accept_dirty,

@@ -45,6 +45,7 @@ use crate::format::vhd::{self, Vhd};
 use crate::format::vhdx::{self, Vhdx};
 use crate::format::vmdk::{self, Vmdk};
 use crate::tree::Tree;
+use crate::windows::boot;
 
 /// In pieces of this length it is decided what of a disk is worth keeping.
 const PIECE: u64 = 1 << 20;
@@ -64,6 +65,8 @@ pub struct Request {
     pub partition: Option<u32>,
     /// What is to be changed about its files.
     pub edits: Edits,
+    /// Whether Windows is set to take drivers with test signatures.
+    pub test_signing: bool,
     /// Another label.
     pub label: Option<String>,
     /// The moment of the change; else the newest modification time in the image.
@@ -154,7 +157,11 @@ impl EditPlan {
         let Applied { mut steps, warnings: of_edits, private, needs_test_signing } =
             request.edits.apply(&mut tree, now)?;
         warnings.extend(of_edits);
-        warnings.extend(needs_test_signing.then(|| edits::TEST_SIGNING_LATER.to_owned()));
+        if request.test_signing {
+            steps.push(allow_test_signing(&mut tree, now).context(|| image.display())?);
+        } else if needs_test_signing {
+            warnings.push(format!("{}: --test-signing does that", edits::TEST_SIGNING));
+        }
         let mut options = options_of(&volume);
         if let Some(label) = request.label.as_deref().map(Name::from).filter(|label| *label != options.label) {
             steps.push(Step::Labelled { from: options.label.to_string(), to: label.to_string() });
@@ -271,6 +278,23 @@ impl EditPlan {
         }
         Ok(())
     }
+}
+
+/// Sets the Windows in the volume's boot stores to test signing.
+fn allow_test_signing(tree: &mut Tree, now: FileTime) -> Result<Step> {
+    if boot::STORES.iter().all(|path| tree.find(path).is_none()) {
+        return Err(Error::unsupported(
+            "test signing is set in the boot store, which is on another partition: an edit changes one volume",
+        )
+        .hint("build with --test-signing, or say `bcdedit /set testsigning on` in the machine"));
+    }
+    let settings = boot::Settings { test_signing: true, ..boot::Settings::default() };
+    let hives = settings.set_on_volume(tree, now)?;
+    let what = match hives.first() {
+        Some(hive) => format!("test signing on, in {}", hive.hive),
+        None => "test signing is on already".to_owned(),
+    };
+    Ok(Step::SetUp { what })
 }
 
 /// What the new file is to be so that it counts as the old one. One that was a differencing disk becomes a disk of its own.
