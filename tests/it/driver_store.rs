@@ -3,6 +3,7 @@
 
 mod agreement;
 mod big;
+mod cli;
 mod packages;
 
 use std::collections::BTreeMap;

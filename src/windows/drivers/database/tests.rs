@@ -1,3 +1,5 @@
+//! The database, of made hives.
+
 use super::layout::{OemInfMap, Version, device_id, oem_number};
 use super::*;
 use crate::format::hive::{Hive, Value};

@@ -1,3 +1,5 @@
+//! Adding and taking out, in a small made image.
+
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
