@@ -1,5 +1,6 @@
 //! Positioned reads and writes: the seams between formats and the host.
 
+use std::io;
 use std::ops::Range;
 use std::sync::{Arc, RwLock};
 
@@ -160,6 +161,43 @@ impl<T: Disk> Disk for Slice<T> {
     }
 }
 
+/// Something readable as a stream with a position, for other people's readers.
+#[derive(Debug, Clone)]
+pub struct Cursor<T> {
+    inner: T,
+    at: u64,
+}
+
+impl<T: ReadAt> Cursor<T> {
+    /// A stream from the start.
+    pub fn new(inner: T) -> Self {
+        Self { inner, at: 0 }
+    }
+}
+
+impl<T: ReadAt> io::Read for Cursor<T> {
+    fn read(&mut self, buf: &mut [u8]) -> io::Result<usize> {
+        let len = self.inner.len().saturating_sub(self.at).min(buf.len() as u64) as usize;
+        if len > 0 {
+            self.inner.read_at(self.at, &mut buf[..len]).map_err(io::Error::other)?;
+            self.at += len as u64;
+        }
+        Ok(len)
+    }
+}
+
+impl<T: ReadAt> io::Seek for Cursor<T> {
+    fn seek(&mut self, to: io::SeekFrom) -> io::Result<u64> {
+        let at = match to {
+            io::SeekFrom::Start(at) => Some(at),
+            io::SeekFrom::End(by) => self.inner.len().checked_add_signed(by),
+            io::SeekFrom::Current(by) => self.at.checked_add_signed(by),
+        };
+        self.at = at.ok_or(io::ErrorKind::InvalidInput)?;
+        Ok(self.at)
+    }
+}
+
 /// A disk in memory, for small outputs and for tests.
 #[derive(Debug)]
 pub struct MemoryDisk(RwLock<Vec<u8>>);
@@ -203,6 +241,19 @@ impl ReadAt for MemoryDisk {
 mod tests {
     use super::*;
     use crate::error::Kind;
+
+    #[test]
+    fn cursors_go_anywhere_and_read_what_is_there() {
+        use io::{Read, Seek, SeekFrom};
+        let mut cursor = Cursor::new(vec![1u8, 2, 3, 4]);
+        assert_eq!(cursor.seek(SeekFrom::End(-3)).unwrap(), 1);
+        let mut buf = [0; 8];
+        assert_eq!((cursor.read(&mut buf).unwrap(), &buf[..3]), (3, &[2, 3, 4][..]));
+        assert_eq!(cursor.seek(SeekFrom::Current(6)).unwrap(), 10);
+        assert_eq!(cursor.read(&mut buf).unwrap(), 0);
+        assert!(cursor.seek(SeekFrom::Current(-11)).is_err());
+        assert!(cursor.seek(SeekFrom::Start(u64::MAX)).is_ok() && cursor.seek(SeekFrom::Current(1)).is_err());
+    }
 
     #[test]
     fn slices_stay_inside() {

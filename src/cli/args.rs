@@ -42,6 +42,7 @@ pub(super) enum Command {
     Extract(Extract),
     Reg(Reg),
     Bcd(Bcd),
+    Drivers(Drivers),
     Verify(Verify),
     Diff(Diff),
     Demo(Demo),
@@ -154,7 +155,8 @@ pub(super) struct Fork {
     pub(super) force: bool,
 }
 
-/// What `build` and `edit` share. Deletions come first, then copies, then the registry, each kind in the order of the arguments.
+/// What `build`, `edit` and `fork` share. Deletions come first, then copies, then the registry, then drivers, each kind in the order of the
+/// arguments.
 #[derive(Debug, clap::Args)]
 pub(super) struct EditArgs {
     /// Delete a file or a directory with all that is in it.
@@ -168,7 +170,26 @@ pub(super) struct EditArgs {
     #[arg(long, value_name = "FILE")]
     pub(super) reg: Vec<PathBuf>,
     #[command(flatten)]
+    pub(super) drivers: DriverArgs,
+    #[command(flatten)]
     pub(super) setup: SetupArgs,
+}
+
+/// Which drivers come and go.
+#[derive(Debug, Clone, clap::Args)]
+#[command(next_help_heading = "Drivers")]
+pub(super) struct DriverArgs {
+    /// Put drivers in, so that Windows has them when it starts: an .inf file; or all that are for the image's Windows and processor
+    /// in a folder (with those below it), a .zip, a .cab or an ISO, such as that of virtio-win. May be given several times.
+    #[arg(long, value_name = "PATH")]
+    pub(super) driver: Vec<PathBuf>,
+    /// Take drivers that nobody has signed whom Windows trusts, or that are not what was signed. 64-bit Windows loads them only if it
+    /// is set to test signing, with Secure Boot off.
+    #[arg(long, requires = "driver")]
+    pub(super) allow_unsigned: bool,
+    /// Take a driver package out, with its services and files: 'oem3.inf'. (`nanovhd drivers` lists them.) This comes before --driver.
+    #[arg(long, value_name = "OEMn.INF")]
+    pub(super) remove_driver: Vec<String>,
 }
 
 /// What makes an image a machine of its own that can be reached. It comes last, after deletions, copies and the registry.
@@ -513,6 +534,21 @@ pub(super) struct Reg {
     pub(super) export: bool,
 }
 
+/// List the driver packages of an image.
+#[derive(Debug, clap::Args)]
+#[command(after_help = super::drivers::HELP)]
+pub(super) struct Drivers {
+    #[command(flatten)]
+    pub(super) source: SourceArgs,
+    /// Packages to be shown in detail, by the names of their INF files: oem3.inf, disk.inf; or by the names of their folders in the
+    /// driver store.
+    #[arg(value_name = "NAME")]
+    pub(super) names: Vec<String>,
+    /// List the packages that came with Windows too.
+    #[arg(long, conflicts_with = "names")]
+    pub(super) all: bool,
+}
+
 /// Print a boot store as `bcdedit /enum all` does.
 #[derive(Debug, clap::Args)]
 #[command(after_help = super::bcd::HELP)]
@@ -624,6 +660,10 @@ impl EditArgs {
             delete: self.delete.iter().map(|path| named(path)).collect(),
             copy: self.copy.iter().map(|copy| copy.replaced(CHILD_NAME, name)).collect::<Result<_>>()?,
             reg: self.reg.iter().map(|path| replaced_in_path(path, CHILD_NAME, name)).collect(),
+            drivers: DriverArgs {
+                driver: self.drivers.driver.iter().map(|path| replaced_in_path(path, CHILD_NAME, name)).collect(),
+                ..self.drivers.clone()
+            },
             setup: self.setup.for_child(name)?,
         })
     }

@@ -10,9 +10,9 @@ use crate::format::partitions::{
     TYPE_PROTECTIVE, TYPE_RECOVERY, TYPES_EXTENDED, Table,
 };
 use crate::format::{fat, ntfs, vdi, vhd, vhdx, vmdk};
-use crate::image::boot_store::STORES;
 use crate::image::opened::{self, Container, Opened};
 use crate::tree::Tree;
+use crate::windows::boot::STORES;
 use crate::windows::{About, registry};
 
 #[derive(Serialize)]

@@ -7,6 +7,7 @@ use serde::Serialize;
 use super::args::{Edit, EditArgs};
 use super::{Env, build, output, progress, setup};
 use crate::error::Result;
+use crate::image::driver_source::DriverSource;
 use crate::image::edit::{EditPlan, Request, Summary};
 use crate::image::edits::{Edits, RegFile};
 
@@ -36,14 +37,18 @@ pub(super) fn run(command: &Edit, json: bool, env: &mut Env<'_>) -> Result<()> {
     if json { output::json(env, &report) } else { print(&report, env) }
 }
 
-/// The edits that the arguments ask for, with the `.reg` files and the answer file read and the password asked for. Keys follow from
+/// The edits that the arguments ask for, with the `.reg` files and the answer file read, drivers found and the password asked for. Keys follow from
 /// the seed if one was chosen.
 pub(super) fn edits(args: &EditArgs, seed: Option<u64>) -> Result<Edits> {
     let registry = args.reg.iter().map(|path| RegFile::open(path)).collect::<Result<_>>()?;
+    let drivers = args.drivers.driver.iter().map(|path| DriverSource::open(path)).collect::<Result<_>>()?;
     Ok(Edits {
         delete: args.delete.clone(),
         copy: args.copy.clone(),
         registry,
+        remove_drivers: args.drivers.remove_driver.clone(),
+        drivers,
+        allow_unsigned: args.drivers.allow_unsigned,
         setup: setup::setup(&args.setup, seed)?,
     })
 }

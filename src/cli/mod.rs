@@ -10,6 +10,7 @@ mod coverage;
 mod demo;
 mod diff;
 mod disk;
+mod drivers;
 mod edit;
 mod exit;
 mod extract;
@@ -94,6 +95,7 @@ pub fn run(args: impl IntoIterator<Item = OsString>, env: &mut Env<'_>) -> u8 {
         Command::Extract(command) => extract::run(&command, json, env),
         Command::Reg(command) => reg::run(&command, json, env),
         Command::Bcd(command) => bcd::run(&command, json, env),
+        Command::Drivers(command) => drivers::run(&command, json, env),
         Command::Verify(command) => return finish(verify::run(&command, json, env), json, env),
         Command::Diff(command) => return finish(diff::run(&command, json, env), json, env),
         Command::Demo(command) => demo::run(&command, json, env),

@@ -1,11 +1,14 @@
 //! Floor 2: one place per on-disk format.
 
 pub mod bcd;
+pub mod cab;
+pub mod catalog;
 pub mod certificate;
 pub mod fat;
 pub mod hive;
 pub mod inf;
 pub mod iso9660;
+pub mod nsis;
 pub mod ntfs;
 pub mod partitions;
 pub mod qcow2;

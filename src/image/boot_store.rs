@@ -10,10 +10,9 @@ use crate::format::fat;
 use crate::format::ntfs;
 use crate::format::partitions::{Partition, Table};
 use crate::tree::Tree;
+use crate::windows::boot::STORES;
 use crate::windows::registry;
 
-/// Where boot managers look: that of a BIOS, that of UEFI.
-pub const STORES: [&str; 2] = [r"\Boot\BCD", r"\EFI\Microsoft\Boot\BCD"];
 /// What stores are made from.
 const TEMPLATE: &str = r"\Windows\System32\config\BCD-Template";
 

@@ -9,7 +9,7 @@ use uuid::Uuid;
 
 use super::coverage::{self, Coverage, Setting};
 use super::disk_file::{DiskFile, Identity, OpenDisk};
-use super::edits::{Applied, Step};
+use super::edits::{self, Applied, Step};
 use super::host::{self, OutputFile};
 use super::layout::{Division, FileSystem, Firmware, Role, Slot};
 use super::package;
@@ -189,8 +189,12 @@ impl<'r> ImagePlan<'r> {
         let prepared = Prepared::new(tree, recipe, &sketch, &seed, timestamp).map_err(of_source)?;
         let Prepared { mut tree, mut system, mut recovery, machine, boot } = prepared;
         warnings.extend(boot.iter().flat_map(|boot| boot.warnings.iter().cloned()));
-        let Applied { steps, warnings: of_edits, private } = recipe.edits.apply(&mut tree, timestamp)?;
+        let Applied { steps, warnings: of_edits, private, needs_test_signing } =
+            recipe.edits.apply(&mut tree, timestamp)?;
         warnings.extend(of_edits);
+        if needs_test_signing && !recipe.boot_settings().test_signing {
+            warnings.push(format!("{}: --test-signing does that", edits::TEST_SIGNING));
+        }
 
         let about = if recipe.target.is_some() { About::read(&tree) } else { None };
         let drivers = about.as_ref().and_then(|about| drivers(&tree, about, recipe, &packages, &mut warnings));

@@ -30,7 +30,7 @@ use serde::Serialize;
 use uuid::Uuid;
 
 use super::disk_file::{DiskFile, Identity};
-use super::edits::{Applied, Edits, Step};
+use super::edits::{self, Applied, Edits, Step};
 use super::host::{self, InputFile, OutputFile, Stamp};
 use super::opened::{Container, Opened};
 use super::seed::Seed;
@@ -151,8 +151,10 @@ impl EditPlan {
         let (mut tree, mut warnings) = (contents.tree, contents.notes);
 
         let now = request.timestamp.unwrap_or_else(|| build::newest(&tree));
-        let Applied { mut steps, warnings: of_edits, private } = request.edits.apply(&mut tree, now)?;
+        let Applied { mut steps, warnings: of_edits, private, needs_test_signing } =
+            request.edits.apply(&mut tree, now)?;
         warnings.extend(of_edits);
+        warnings.extend(needs_test_signing.then(|| edits::TEST_SIGNING_LATER.to_owned()));
         let mut options = options_of(&volume);
         if let Some(label) = request.label.as_deref().map(Name::from).filter(|label| *label != options.label) {
             steps.push(Step::Labelled { from: options.label.to_string(), to: label.to_string() });

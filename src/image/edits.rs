@@ -1,8 +1,8 @@
 //! What a user wants changed about the files of an image: the same for `build` and `edit`.
 //!
-//! Edits are made in one order, whatever the order of the arguments: deletions, then copies, then the registry, each kind in the
-//! order in which it was asked for, and last what makes it a [machine of its own](setup). So a file can be deleted and put there
-//! afresh, and a hive that was copied is the one that a `.reg` file changes.
+//! Edits are made in one order, whatever the order of the arguments: deletions, then copies, then the registry, then [drivers], each kind
+//! in the order in which it was asked for, and last what makes it a [machine of its own](setup). So a file can be deleted and put
+//! there afresh, and a hive that was copied is the one that a `.reg` file changes, and that drivers go into.
 //!
 //! # What a copy is like
 //!
@@ -29,6 +29,7 @@ use std::time::SystemTime;
 
 use serde::Serialize;
 
+use super::driver_source::DriverSource;
 use super::host::InputFile;
 use super::host_files::HostFiles;
 use crate::base::name::windows_fault;
@@ -36,11 +37,21 @@ use crate::base::{FileTime, Name, ReadAt, inherit, upcase};
 use crate::error::{Context, Error, Kind, Result};
 use crate::format::reg;
 use crate::tree::{BlobId, Content, Link, Node, NodeId, StoreId, Stream, Times, Tree, attributes};
+use crate::windows::drivers::apply::NewPackage;
 use crate::windows::regedit;
 use crate::windows::setup::{self, Setup};
 
+mod drivers;
+
 /// The deepest folder of the host that is copied.
 const MAX_DEPTH: usize = 256;
+
+/// What drivers without a proper signature come with.
+pub(super) const TEST_SIGNING: &str =
+    "Windows loads some of these drivers only when it is set to test signing, with Secure Boot off";
+/// The same for an image whose boot store stays as it is.
+pub(super) const TEST_SIGNING_LATER: &str = "Windows loads some of these drivers only when it is set to test signing, with Secure Boot \
+     off: build with --test-signing, or say `bcdedit /set testsigning on` in the machine";
 
 /// All that is to be changed.
 #[derive(Debug, Clone, Default)]
@@ -51,6 +62,12 @@ pub struct Edits {
     pub copy: Vec<CopyIn>,
     /// Changes of the registry.
     pub registry: Vec<RegFile>,
+    /// Driver packages that go, by the names that Windows gave them: `oem3.inf`.
+    pub remove_drivers: Vec<String>,
+    /// Where drivers come from.
+    pub drivers: Vec<DriverSource>,
+    /// Whether drivers are taken that Windows does not load unless it is set to test signing.
+    pub allow_unsigned: bool,
     /// What makes it a machine of its own.
     pub setup: Setup,
 }
@@ -84,6 +101,8 @@ pub struct Applied {
     pub warnings: Vec<String>,
     /// Whether the image holds secrets now: see [`Control::keep_private`](super::Control::keep_private).
     pub private: bool,
+    /// Whether drivers were put in that Windows loads only when it is set to test signing.
+    pub needs_test_signing: bool,
 }
 
 /// What was done to a tree: one for each edit.
@@ -121,6 +140,17 @@ pub enum Step {
         /// The hives that it changed.
         hives: Vec<regedit::Changed>,
     },
+    /// A driver package was taken out.
+    DriverRemoved {
+        /// The name that it had: `oem3.inf`.
+        published: String,
+        /// Its folders in the driver store.
+        packages: Vec<String>,
+        /// Its services that went.
+        services: Vec<String>,
+    },
+    /// A driver package was put in.
+    Driver(NewPackage),
     /// The machine was set up.
     SetUp {
         /// What of it, in words.
@@ -173,6 +203,11 @@ impl fmt::Display for Step {
                 }
                 Ok(())
             }
+            Self::DriverRemoved { published, packages, services } => {
+                write!(f, "remove driver {published} ({})", packages.join(", "))?;
+                if services.is_empty() { Ok(()) } else { write!(f, ", services {}", services.join(", ")) }
+            }
+            Self::Driver(package) => package.fmt(f),
             Self::SetUp { what } => f.write_str(what),
             Self::Labelled { from, to } => write!(f, "label {from:?} to {to:?}"),
         }
@@ -231,7 +266,11 @@ impl RegFile {
 impl Edits {
     /// Whether nothing is to be done.
     pub fn is_empty(&self) -> bool {
-        self.delete.is_empty() && self.copy.is_empty() && self.registry.is_empty() && self.setup.is_empty()
+        self.delete.is_empty()
+            && self.copy.is_empty()
+            && self.registry.is_empty()
+            && !self.has_drivers()
+            && self.setup.is_empty()
     }
 
     /// What tells these edits from others, apart from the contents of files, which have not been read, and from secrets: part of a
@@ -243,7 +282,12 @@ impl Edits {
             format!("copy {name} {} {} {}", copy.contents, copy.into, copy.target.join("\\")).into_bytes()
         });
         let registry = self.registry.iter().map(|file| [b"registry ", file.bytes.as_slice()].concat());
-        deletions.chain(copies).chain(registry).chain(self.setup.fingerprint()).collect()
+        deletions
+            .chain(copies)
+            .chain(registry)
+            .chain(self.drivers_fingerprint())
+            .chain(self.setup.fingerprint())
+            .collect()
     }
 
     /// Makes all edits in the tree; what is made is made at `now`. Nothing of the host's files is read yet but their names and lengths.
@@ -263,14 +307,17 @@ impl Edits {
             let hives = regedit::apply(tree, &file.sections, now).context(|| file.path.display())?;
             steps.push(Step::Registry { source: file.path.display().to_string(), hives });
         }
-        let setup::Report { done, warnings, holds_secrets } = self.setup.apply(tree, now)?;
+        let drivers::Outcome { steps: of_drivers, mut warnings, needs_test_signing } = self.apply_drivers(tree, now)?;
+        steps.extend(of_drivers);
+        let setup::Report { done, warnings: of_setup, holds_secrets } = self.setup.apply(tree, now)?;
+        warnings.extend(of_setup);
         steps.extend(done.into_iter().map(|what| Step::SetUp { what }));
         if holds_secrets {
             let what =
                 "the new file is for its owner only, because it holds secrets until the machine has started once";
             steps.push(Step::SetUp { what: what.into() });
         }
-        Ok(Applied { steps, warnings, private: holds_secrets })
+        Ok(Applied { steps, warnings, private: holds_secrets, needs_test_signing })
     }
 }
 

@@ -14,6 +14,7 @@ pub mod coverage;
 pub mod demo;
 pub mod diff;
 mod disk_file;
+pub mod driver_source;
 pub mod edit;
 pub mod edits;
 pub mod extract;

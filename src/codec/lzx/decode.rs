@@ -10,7 +10,7 @@ use std::hint::select_unpredictable;
 
 const TOO_FAR: Damaged = Damaged("a match that starts before the output");
 const TOO_LONG: Damaged = Damaged("a match that passes the end of its block");
-const TOO_SHORT: Damaged = Damaged("the compressed data ends too early");
+pub(super) const TOO_SHORT: Damaged = Damaged("the compressed data ends too early");
 
 /// Decodes LZX chunks; keeps its tables between them.
 pub struct Decoder {
@@ -107,7 +107,7 @@ fn read_uncompressed(
 
 /// Swaps the bytes of each 16-bit unit, so that the first bit is the top bit of the first byte, and adds zeros. An odd
 /// last byte is only ever data of an uncompressed block: its place is zero.
-fn put_in_bit_order(input: &[u8], stream: &mut Vec<u8>) {
+pub(super) fn put_in_bit_order(input: &[u8], stream: &mut Vec<u8>) {
     let (words, rest) = input.as_chunks::<8>();
     stream.resize(8 * words.len() + 8 + PADDING, 0);
     let (swapped, end) = stream.as_chunks_mut::<8>().0.split_at_mut(words.len());
@@ -176,7 +176,7 @@ static BASES: [u32; 64] = {
 };
 
 /// The codes of a block, and the lengths that the next block's are told from.
-struct Codes {
+pub(super) struct Codes {
     main_symbols: usize,
     main_lengths: [u8; MAX_MAIN_SYMBOLS],
     length_lengths: [u8; LENGTH_SYMBOLS],
@@ -187,7 +187,7 @@ struct Codes {
 }
 
 impl Codes {
-    fn new(main_symbols: usize) -> Self {
+    pub(super) fn new(main_symbols: usize) -> Self {
         Self {
             main_symbols,
             main_lengths: [0; MAX_MAIN_SYMBOLS],
@@ -211,7 +211,7 @@ impl Codes {
     }
 
     /// Reads the codes at the start of a block.
-    fn read(&mut self, bits: &mut Bits<'_>, aligned: bool) -> Result<(), Damaged> {
+    pub(super) fn read(&mut self, bits: &mut Bits<'_>, aligned: bool) -> Result<(), Damaged> {
         if aligned {
             let mut lengths = [0; ALIGNED_SYMBOLS];
             bits.refill();
@@ -229,7 +229,7 @@ impl Codes {
 
     /// Decodes symbols until `place` of `output` is filled. Matches may reach back to the start of `output`.
     #[inline(never)] // each of the two kinds gets the registers to itself
-    fn decode<const WITH_ALIGNED: bool>(
+    pub(super) fn decode<const WITH_ALIGNED: bool>(
         &self,
         bits: &mut Bits<'_>,
         recent: &mut [u32; RECENT_OFFSETS],
@@ -420,27 +420,27 @@ fn precode_symbol(precode: &Code<PRECODE_SYMBOLS, 64>, bits: &mut Bits<'_>) -> R
 
 /// The stream, in the order of its bits.
 #[derive(Clone, Copy)]
-struct Bits<'a> {
+pub(super) struct Bits<'a> {
     /// What is not in the buffer yet.
     rest: &'a [u8],
     /// The next bits, from the top down. What lies below `count` bits is part of the next byte, or zero.
     buffer: u64,
     /// How many bits the buffer holds: its six low bits count, the others are of no meaning.
     count: u32,
-    ran_out: bool,
+    pub(super) ran_out: bool,
 }
 
 /// Zeros after the stream: once fewer than eight bytes are left of them, more bits were taken than there were.
 const PADDING: usize = 16;
 
 impl<'a> Bits<'a> {
-    fn new(stream: &'a [u8]) -> Self {
+    pub(super) fn new(stream: &'a [u8]) -> Self {
         Self { rest: stream, buffer: 0, count: 0, ran_out: false }
     }
 
     /// Makes at least 56 bits available; past the end they are zero.
     #[inline(always)]
-    fn refill(&mut self) {
+    pub(super) fn refill(&mut self) {
         let whole = (!self.count & LENGTH_MASK) >> 3;
         match self.rest.first_chunk() {
             Some(bytes) => {
@@ -469,14 +469,14 @@ impl<'a> Bits<'a> {
 
     /// Takes up to 31 of the available bits.
     #[inline(always)]
-    fn read(&mut self, count: u32) -> u32 {
+    pub(super) fn read(&mut self, count: u32) -> u32 {
         let bits = (self.buffer >> 1 >> (63 - count)) as u32;
         self.skip(count);
         bits
     }
 
     /// How many bits of a stream of `length` bytes, padding included, were taken.
-    fn taken(&self, length: usize) -> usize {
+    pub(super) fn taken(&self, length: usize) -> usize {
         8 * (length - self.rest.len()) - (self.count & LENGTH_MASK) as usize
     }
 }

@@ -22,13 +22,19 @@ pub(super) fn to_absolute(data: &mut [u8]) {
 
 /// Makes operands relative again, after decoding.
 pub(super) fn to_relative(data: &mut [u8]) {
+    to_relative_within(data, 0, FILE_SIZE);
+}
+
+/// The same for a frame of a longer stream, which begins at `start` (at most 2^30) of a file of so many bytes: cabinets say it.
+pub(super) fn to_relative_within(data: &mut [u8], start: i32, file_size: i32) {
     translate(data, |operand, at| {
-        if !(-at..FILE_SIZE).contains(&operand) {
+        let place = start.wrapping_add(at);
+        if !(-place..file_size).contains(&operand) {
             None
         } else if operand >= 0 {
-            Some(operand - at)
+            Some(operand - place)
         } else {
-            Some(operand + FILE_SIZE)
+            Some(operand.wrapping_add(file_size))
         }
     });
 }

@@ -20,6 +20,8 @@ pub struct Encoder {
     data: Vec<u8>,
     main_lengths: [u8; MAX_MAIN_SYMBOLS],
     length_lengths: [u8; LENGTH_SYMBOLS],
+    /// How the size of a block is written.
+    write_size: fn(&mut Bits<'_>, Window, usize),
 }
 
 impl Encoder {
@@ -32,7 +34,33 @@ impl Encoder {
             data: Vec::new(),
             main_lengths: [0; MAX_MAIN_SYMBOLS],
             length_lengths: [0; LENGTH_SYMBOLS],
+            write_size,
         }
+    }
+
+    /// The frames of a cabinet, for tests: one block in each, calls as they are. `input` is no longer than the window.
+    #[cfg(test)]
+    pub(super) fn encode_frames(&mut self, input: &[u8]) -> Vec<Vec<u8>> {
+        self.write_size = |bits, _, size| {
+            bits.write((size >> 16) as u32, 8);
+            bits.write(size as u32 & 0xFFFF, 16);
+        };
+        self.data = input.to_vec();
+        self.parser.reset(input.len());
+        let mut recent = [1; RECENT_OFFSETS];
+        let mut costs = BlockCosts::default();
+        let mut frames = Vec::new();
+        for start in (0..input.len()).step_by(DEFAULT_BLOCK_SIZE) {
+            let mut frame = Vec::new();
+            let mut bits = Bits { output: &mut frame, buffer: 0, count: 0 };
+            if start == 0 {
+                bits.write(0, 1);
+            }
+            self.block(&mut bits, &mut costs, &mut recent, start..input.len().min(start + DEFAULT_BLOCK_SIZE));
+            bits.finish();
+            frames.push(frame);
+        }
+        frames
     }
 
     /// Replaces what `output` holds by the encoded `input`. Returns false if that is not smaller, or if `input` is longer
@@ -84,15 +112,7 @@ impl Encoder {
         let is_aligned = aligned.cost(&frequencies.aligned) + 3 * ALIGNED_SYMBOLS
             < 3 * frequencies.aligned.iter().sum::<u32>() as usize;
         bits.write(if is_aligned { BLOCK_ALIGNED } else { BLOCK_VERBATIM }, 3);
-        if size == DEFAULT_BLOCK_SIZE {
-            bits.write(1, 1);
-        } else {
-            bits.write(0, 1);
-            if self.window.has_wide_block_sizes() {
-                bits.write((size >> 16) as u32, 8);
-            }
-            bits.write(size as u32 & 0xFFFF, 16);
-        }
+        (self.write_size)(bits, self.window, size);
         if is_aligned {
             for length in aligned.lengths {
                 bits.write(length.into(), 3);
@@ -122,6 +142,18 @@ impl Encoder {
             }
         }
     }
+}
+
+/// Writes the size of a block as WIM has it.
+fn write_size(bits: &mut Bits<'_>, window: Window, size: usize) {
+    if size == DEFAULT_BLOCK_SIZE {
+        return bits.write(1, 1);
+    }
+    bits.write(0, 1);
+    if window.has_wide_block_sizes() {
+        bits.write((size >> 16) as u32, 8);
+    }
+    bits.write(size as u32 & 0xFFFF, 16);
 }
 
 /// What is written of a literal or match.

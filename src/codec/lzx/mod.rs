@@ -1,10 +1,10 @@
-//! LZX as in WIM files: the `maximum` compression of Windows' images.
+//! LZX as in WIM files: the `maximum` compression of Windows' images. And as in cabinets, to be read.
 //!
 //! | | supported |
 //! |---|---|
 //! | decode, windows of 32 KiB to 2 MiB; verbatim, aligned and uncompressed blocks | yes |
 //! | encode, the same windows; verbatim and aligned blocks | yes |
-//! | framing of cabinets (blocks across frames, header for the call translation) | no; the decoder keeps its core apart from WIM's framing |
+//! | decode the framing of cabinets (blocks across frames, header for the call translation) | yes: [`Frames`] |
 //!
 //! A chunk is a sequence of blocks. Literals and match headers share the *main* code: symbol `256 + 8 * slot + l` is a
 //! match of `l + 2` bytes, for `l` = 7 prolonged by a symbol of the *length* code; the offset lies in `slot`, which has up to 17
@@ -21,11 +21,15 @@
 mod decode;
 mod e8;
 mod encode;
+mod frames;
+#[cfg(test)]
+mod frames_tests;
 #[cfg(test)]
 mod tests;
 
 pub use decode::Decoder;
 pub use encode::Encoder;
+pub use frames::Frames;
 
 /// The size of the window, which in WIM files is that of a chunk.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -38,6 +42,11 @@ impl Window {
     /// The window for chunks of `bytes`, a power of two from 32 KiB to 2 MiB.
     pub fn of_chunk_size(bytes: u32) -> Option<Self> {
         (bytes.is_power_of_two() && (1 << 15..=1 << 21).contains(&bytes)).then(|| Self(bytes.ilog2() as u8))
+    }
+
+    /// The window of 2 to that power of bytes, 15 to 21, as cabinets tell it.
+    pub fn of_order(order: u16) -> Option<Self> {
+        (15..=21).contains(&order).then_some(Self(order as u8))
     }
 
     /// Its size in bytes.

@@ -225,7 +225,10 @@ impl Element {
     }
 
     /// The registry value of an element of that code.
-    fn to_value(&self, code: u32) -> Result<Value> {
+    ///
+    /// # Errors
+    /// [`Invalid`](crate::error::Kind::Invalid) for an element whose form is not that of the code, and for a text with a NUL in it.
+    pub fn to_value(&self, code: u32) -> Result<Value> {
         let (format, value) = match self {
             Self::Raw(value) => return Ok(value.clone()),
             Self::Device(device) => (1, Value::binary(device.to_bytes())),

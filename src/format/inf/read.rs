@@ -83,13 +83,19 @@ impl Inf {
         self.strings = strings;
     }
 
+    /// How long a line is, at most, when its tokens are replaced.
+    pub(crate) fn expanded_len(&self, entry: &Entry) -> usize {
+        let fields = entry.fields.iter().chain(&entry.key);
+        let tokens = fields.clone().flat_map(|field| Self::tokens(field));
+        let replaced: usize = tokens.map(|token| self.string(token).map_or(0, str::len)).sum();
+        replaced + fields.map(String::len).sum::<usize>()
+    }
+
     /// Every line becomes text once, at least, so that this is what the rest of the work is a small multiple of.
     fn check_expanded(&self) -> Result<()> {
         let mut total = 0_usize;
         for entry in self.sections.iter().flat_map(|section| &section.entries) {
-            for token in entry.fields.iter().chain(&entry.key).flat_map(|field| Self::tokens(field)) {
-                total = total.saturating_add(self.string(token).map_or(0, str::len));
-            }
+            total = total.saturating_add(self.expanded_len(entry));
             if total > MAX_EXPANDED {
                 return Err(Error::unsupported(format_args!(
                     "line {}: an INF file with its %tokens% replaced",

@@ -88,10 +88,11 @@ pub(super) fn install_of(bytes: &[u8], id: &str, windows: &TargetOs) -> Option<I
 }
 
 fn install(inf: &Inf, section: &str, windows: &TargetOs) -> Install {
-    let own = inf.install_section(section, "", windows);
+    let name = inf.actual_section(section, windows).unwrap_or_else(|| section.to_owned());
+    let own = inf.section(&name);
     let feature = own.and_then(|own| number(&inf.expand(own.get("FeatureScore")?.field(0))));
     let feature = feature.and_then(|number| u8::try_from(number).ok()).unwrap_or(u8::MAX);
-    let services = inf.install_section(section, ".Services", windows);
+    let services = inf.section(&format!("{name}.Services"));
     let includes = [own, services].into_iter().flatten().any(|section| section.get("Needs").is_some());
     let added = services
         .into_iter()

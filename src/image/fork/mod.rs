@@ -30,7 +30,7 @@ use serde::Serialize;
 
 use super::disk_file::{DiskFile, Identity, Parent};
 use super::edit::{place_of, refuse_dirty};
-use super::edits::{Applied, Edits, Step};
+use super::edits::{self, Applied, Edits, Step};
 use super::host::{self, InputFile, OutputFile, Stamp};
 use super::opened::{Container, Opened};
 use super::seed::Seed;
@@ -223,10 +223,12 @@ impl<'r> Fork<'r> {
     /// One child, up to its name.
     fn child<'c>(&self, child: &Child, write: bool, threads: NonZeroUsize, control: &'c Control) -> Result<Made<'c>> {
         let mut tree = self.tree.clone();
-        let Applied { mut steps, warnings, private } = child.edits.apply(&mut tree, self.now)?;
+        let Applied { mut steps, mut warnings, private, needs_test_signing } =
+            child.edits.apply(&mut tree, self.now)?;
         if private {
             control.keep_private();
         }
+        warnings.extend(needs_test_signing.then(|| edits::TEST_SIGNING_LATER.to_owned()));
         let label = child.label.as_deref().map(Name::from).filter(|label| *label != self.label);
         if let Some(label) = &label {
             steps.push(Step::Labelled { from: self.label.to_string(), to: label.to_string() });

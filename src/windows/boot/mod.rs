@@ -25,7 +25,7 @@ mod uefi;
 
 pub use bios::{install_bios, install_bios_to};
 pub use both::install_both;
-pub use settings::{Ems, Settings};
+pub use settings::{Ems, STORES, Settings};
 pub use uefi::{Authority, Generation, UefiOptions, fallback_path, install_uefi};
 
 use serde::Serialize;

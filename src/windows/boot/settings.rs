@@ -18,9 +18,12 @@
 use serde::Serialize;
 use uuid::{Uuid, uuid};
 
-use crate::error::Result;
+use crate::base::FileTime;
+use crate::error::{Context, Result};
 use crate::format::bcd::{self, Element, id_of_name};
 use crate::format::hive::Hive;
+use crate::tree::Tree;
+use crate::windows::hive_files::{Changed, HiveFiles};
 
 /// A serial port for Emergency Management Services.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
@@ -66,6 +69,12 @@ enum Owner {
     Loader,
     Ems,
 }
+
+/// The kind of an object that starts a Windows.
+const OS_LOADER: u32 = 0x1020_0003;
+
+/// Where boot managers look for their store on their volume: that of a BIOS, that of UEFI.
+pub const STORES: [&str; 2] = [r"\Boot\BCD", r"\EFI\Microsoft\Boot\BCD"];
 
 /// The loader objects of a BCD-Template, for a BIOS and for UEFI.
 const TEMPLATE_LOADERS: [Uuid; 2] =
@@ -135,6 +144,25 @@ impl Settings {
                 }
             }
         }
+    }
+
+    /// Makes the settings in the stores that a volume has, for every loader of Windows in them; tells which stores changed. Empty where the
+    /// volume has no store: it is on another partition then.
+    pub fn set_on_volume(&self, tree: &mut Tree, now: FileTime) -> Result<Vec<Changed>> {
+        let mut files = HiveFiles::new(now);
+        for path in STORES.into_iter().filter(|path| tree.find(path).is_some()) {
+            let file = files.open(tree, path)?;
+            let store = bcd::Store::read(file.hive()).context(|| path)?;
+            let loaders = store.objects.iter().filter(|(_, object)| object.kind == OS_LOADER).map(|(id, _)| *id);
+            let loaders: Vec<Uuid> = loaders.collect();
+            for (owner, code, element) in self.elements() {
+                for id in owner.objects(&loaders).iter().filter(|id| store.objects.contains_key(*id)) {
+                    let key = file.make(&format!(r"Objects\{}\Elements\{code:08x}", id.braced()))?;
+                    file.set(key, "Element", element.to_value(code)?)?;
+                }
+            }
+        }
+        files.write(tree)
     }
 
     /// Makes the settings in a template, as far as it has the objects: what it lacks, bcdboot makes of its own.

@@ -8,6 +8,7 @@
 //!
 //! A [`Driver`] is a value: everything that the INF asks for, resolved for a [`TargetOs`], nothing of it done yet.
 
+pub mod apply;
 pub mod compile;
 pub mod database;
 mod device_ids;
@@ -15,6 +16,7 @@ mod driver;
 mod package;
 pub mod rank;
 mod store;
+pub mod trust;
 
 pub use compile::{compile, store_name};
 pub use database::{Candidate, Database, Home, Installed, KnownConfiguration, KnownDevice};

@@ -394,6 +394,16 @@ fn services_are_complete() {
     let store = format!(r"%SystemRoot%\System32\DriverStore\FileRepository\{}\helper.exe -k card", driver.package_name);
     assert_eq!((helper.kind, helper.image_path.as_str()), (0x10, store.as_str()));
     assert_eq!(helper.start_name.as_deref(), Some("LocalSystem"));
+    for (written, path) in [
+        ("%13%\\card.sys", format!(r"System32\DriverStore\FileRepository\{}\card.sys", driver.package_name)),
+        ("System32\\drivers\\card.sys", r"System32\drivers\card.sys".to_owned()),
+        ("%%SystemRoot%%\\card.sys", r"%SystemRoot%\card.sys".to_owned()),
+    ] {
+        let inf = EVERYTHING.replacen("%12%\\card.sys\nLoad", &format!("{written}\nLoad"), 1);
+        let other = compiled(&inf, &SERVER_2016).unwrap();
+        let own = other.services[0].image_path.replace(&other.package_name, &driver.package_name);
+        assert_eq!(own, path);
+    }
     assert!(driver.services.iter().all(|service| service.included_from.is_none()));
 }
 

@@ -2,6 +2,7 @@
 #![allow(clippy::unwrap_used)] // as in tests
 
 pub(crate) mod blobs;
+pub(crate) mod catalog;
 pub(crate) mod crc32;
 pub(crate) mod disks;
 pub(crate) mod ntfs_check;

@@ -6,6 +6,9 @@ use super::{Inbox, MAX_DEPTH, MAX_INCLUDED, MAX_WORK};
 use crate::error::{Error, Result};
 use crate::format::inf::{Entry, Inf};
 
+/// What a line takes besides its text, about: the fields of the line, and the value that comes of it.
+const LINE_COST: usize = 192;
+
 /// An INF file that takes part.
 pub(super) struct Source {
     /// Its name.
@@ -112,7 +115,7 @@ impl<'a> Library<'a> {
             }
         }
         for entry in section.entries.iter().filter(|entry| !entry.is("Include") && !entry.is("Needs")) {
-            self.spend(64 + entry.fields.iter().map(String::len).sum::<usize>())?;
+            self.spend(LINE_COST + source.inf.expanded_len(entry))?;
             lines.push(line_of(entry));
         }
         within.pop();
@@ -126,7 +129,7 @@ impl<'a> Library<'a> {
         within: &mut Vec<(String, String)>,
         lines: &mut Vec<Line>,
     ) -> Result<()> {
-        self.spend(64)?;
+        self.spend(LINE_COST)?;
         let home = std::iter::once(&line.source).chain(&self.sources);
         let home = home.into_iter().find(|source| source.inf.section(needed).is_some()).cloned();
         let Some(home) = home else {
@@ -150,7 +153,7 @@ impl<'a> Library<'a> {
     /// Opens the files of an `Include`. One that the image lacks is an error only if a section of it is needed.
     fn include(&mut self, line: &Line) -> Result<()> {
         for name in line.names(0) {
-            self.spend(64)?;
+            self.spend(LINE_COST)?;
             if name.contains(['\\', '/', ':']) {
                 return Err(line.fault("Include").found(&name).allowed("the name of an INF file of Windows"));
             }

@@ -68,8 +68,9 @@ use crate::format::inf::{Decoration, Header, Inf, Model};
 use files::Files;
 use library::{Library, Line};
 
-/// Bytes of lines that are worked through.
-pub const MAX_WORK: usize = 256 << 20;
+/// Bytes of lines that are worked through, with their tokens replaced and 192 for each line: about half a million lines. The largest INF
+/// files, those of graphics drivers, come to a third of that. Memory is a small multiple of it.
+pub const MAX_WORK: usize = 128 << 20;
 /// Sections that need sections.
 pub const MAX_DEPTH: usize = 32;
 /// INF files of the image that one of a package leads to.

@@ -139,7 +139,8 @@ impl Compiler<'_> {
         let what = if flags & (KEY_ONLY | KEY_ONLY_COMMON) != 0 {
             What::Make
         } else if flags & DELETE != 0 {
-            if name.is_empty() { What::DeleteKey } else { What::DeleteValue(name) }
+            let Some(what) = self.deletion(line, &key, name) else { return Ok(None) };
+            what
         } else if flags & OVERWRITE_ONLY != 0 {
             self.note(line, format!("{name}: is only to replace a value that is there (flag 20h): left to Windows"));
             return Ok(None);
@@ -163,12 +164,17 @@ impl Compiler<'_> {
             return None;
         }
         let key = self.view(root, key, flags);
+        let what = self.deletion(line, &key, name)?;
+        Some(Change { root, key, what, line: self.line_of(line) })
+    }
+
+    /// The value goes, or where none is named the key; what names neither would take all that there is.
+    fn deletion(&mut self, line: &Line, key: &str, name: String) -> Option<What> {
         if key.is_empty() && name.is_empty() {
             self.note(line, "names neither key nor value: left out".to_owned());
             return None;
         }
-        let what = if name.is_empty() { What::DeleteKey } else { What::DeleteValue(name) };
-        Some(Change { root, key, what, line: self.line_of(line) })
+        Some(if name.is_empty() { What::DeleteKey } else { What::DeleteValue(name) })
     }
 
     fn root_and_key(&mut self, line: &Line) -> Option<(Root, String)> {

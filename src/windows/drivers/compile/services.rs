@@ -117,12 +117,12 @@ impl Compiler<'_> {
     fn image_path(&self, service: &Service, line: &Line) -> Result<String> {
         let written = line.entry.field(0).trim();
         let bad = || line.fault("ServiceBinary").found(written).allowed(r"%12%\name.sys, %13%\name.sys");
-        let (id, file) = written.strip_prefix('%').and_then(|text| text.split_once('%')).ok_or_else(bad)?;
-        // The folder may be a token that stands for another one, or for the whole path.
-        if line.source.inf.string(id).is_some() {
-            return Ok(line.field(0));
-        }
-        let folder = match folders::folder(id.parse().map_err(|_| bad())?, self.target.machine) {
+        let parts = written.strip_prefix('%').and_then(|text| text.split_once('%'));
+        // Without a number it is a path as the registry has it, or tokens that come to one.
+        let Some((id, file)) = parts.and_then(|(id, file)| Some((id.parse().ok()?, file))) else {
+            return Some(line.field(0)).filter(|path| !path.is_empty()).ok_or_else(bad);
+        };
+        let folder = match folders::folder(id, self.target.machine) {
             Folder::Image(path) => path,
             Folder::Store => folders::join(folders::STORE, &self.package_name),
             Folder::Unknown => return Err(bad()),

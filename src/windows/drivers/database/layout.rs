@@ -148,10 +148,3 @@ pub(crate) fn oem_number(published: &str) -> Option<u32> {
     let is_plain = !digits.is_empty() && digits.bytes().all(|byte| byte.is_ascii_digit());
     is_plain.then(|| digits.parse().ok()).flatten()
 }
-
-/// The end of the name of a package's folder: over the bytes of its INF, `h = h * 39 + byte` in 64 bits, in hexadecimal with the lowest
-/// byte first (found by gowim on Windows 11).
-pub(crate) fn folder_hash(inf: &[u8]) -> String {
-    let hash = inf.iter().fold(0u64, |hash, byte| hash.wrapping_mul(39).wrapping_add(u64::from(*byte)));
-    format!("{:016x}", hash.swap_bytes())
-}

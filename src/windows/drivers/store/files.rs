@@ -7,9 +7,8 @@ use super::{Added, Store, folder_of, lockdown, pe_version};
 use crate::base::Name;
 use crate::error::{Context, Error, Result};
 use crate::tree::{Content, DescriptorId, NodeId, Tree};
-use crate::windows::drivers::database::layout::{folder_hash, oem_number};
-use crate::windows::drivers::driver::CopyOut;
-use crate::windows::drivers::{Driver, Package, Signature};
+use crate::windows::drivers::database::layout::oem_number;
+use crate::windows::drivers::{CopyOut, Driver, Package, Signature, store_name};
 use crate::windows::place::{self, Access};
 
 /// The driver store's folder.
@@ -57,18 +56,12 @@ impl Store<'_> {
         let step = (folders.len() / HASHED).max(1);
         for link in folders.iter().step_by(step).take(HASHED) {
             let name = link.name.to_string();
-            let Some((inf, hash)) =
-                name.split_once(".inf_").and_then(|(inf, rest)| Some((inf, rest.rsplit_once('_')?.1)))
-            else {
-                continue;
-            };
-            let file: Vec<u16> = format!("{inf}.inf").encode_utf16().collect();
-            let Some(content) = self.tree.child(link.node, &file).and_then(|file| self.tree.node(file.node).main())
-            else {
-                continue;
-            };
-            let own = folder_hash(&self.tree.read(content).context(|| &name)?);
-            if !own.eq_ignore_ascii_case(hash) {
+            let Some((inf, _)) = name.split_once(".inf_") else { continue };
+            let inf = format!("{inf}.inf");
+            let content = self.tree.child(link.node, Name::from(inf.as_str()).units());
+            let Some(content) = content.and_then(|file| self.tree.node(file.node).main()) else { continue };
+            let own = store_name(&inf, self.target.machine, &self.tree.read(content).context(|| &name)?);
+            if !own.eq_ignore_ascii_case(&name) {
                 self.notes.push(format!(
                     "this Windows makes the names of driver packages in another way ({name}, not {own}); any name serves"
                 ));

@@ -8,11 +8,10 @@
 //! ```
 
 use super::files::REPOSITORY;
-use super::{SOFTWARE, Store, append, is_owner, set_if_absent, texts};
+use super::{SOFTWARE, Store, is_owner, own, set_if_absent, texts};
 use crate::error::Result;
 use crate::format::hive::{Hive, KeyId, Value};
-use crate::windows::drivers::Driver;
-use crate::windows::drivers::driver::CopyOut;
+use crate::windows::drivers::{CopyOut, Driver};
 
 /// Where they are, within SOFTWARE.
 pub(super) const FILES: &str = r"Microsoft\Windows\CurrentVersion\Setup\PnpLockdownFiles";
@@ -98,6 +97,6 @@ impl Store<'_> {
         } else {
             set_if_absent(software, key, "Source", source)?;
         }
-        append(software, key, "Owners", &[claim.published.to_owned()])
+        own(software, key, claim.published)
     }
 }

@@ -43,10 +43,10 @@ use uuid::{Uuid, uuid};
 use super::database::layout::{OemInfMap, Version, oem_number};
 use super::database::{DATABASE, Home};
 use super::{Driver, Package, RegistryAction, RegistryChange, Signature, TargetOs};
-use crate::base::FileTime;
+use crate::base::{FileTime, Name};
 use crate::error::{Context, Error, Kind, Result};
 use crate::format::hive::{Hive, KeyId, Value};
-use crate::tree::Tree;
+use crate::tree::{Tree, check_name};
 use crate::windows::hive_files::{HiveFile, HiveFiles};
 use crate::windows::regedit;
 
@@ -55,6 +55,8 @@ pub use remove::Removed;
 const SYSTEM: &str = r"\Windows\System32\config\SYSTEM";
 const SOFTWARE: &str = r"\Windows\System32\config\SOFTWARE";
 const DRIVERS: &str = r"\Windows\System32\config\DRIVERS";
+
+const CURRENT_USER: &str = "HKEY_CURRENT_USER";
 
 /// Numbers of oemN.inf: no installation comes near.
 const MOST_PACKAGES: u32 = 0xFFFF;
@@ -201,6 +203,7 @@ impl<'t> Store<'t> {
                 .found(driver.machine)
                 .allowed(self.target.machine));
         }
+        check_name(&Name::from(driver.package_name.as_str())).context(|| "the name of the package")?;
         let known = self.known(&driver.package_name);
         let mut added =
             Added { package_name: driver.package_name.clone(), already: known.is_some(), ..Added::default() };
@@ -221,8 +224,12 @@ impl<'t> Store<'t> {
         self.put_files(package, driver, &mut added)?;
         self.put_copies(package, driver, signature, &mut added)?;
         self.put_records(package, driver, signature, home, &added)?;
-        self.put_services(package, driver, &mut added)?;
+        self.put_services(driver, &mut added)?;
         for change in &driver.registry {
+            if change.key.starts_with(CURRENT_USER) {
+                added.notes.push(format!("line {}: {}: nobody is logged on to an image", change.line, change.key));
+                continue;
+            }
             self.change_registry(change).context(|| format!("line {}: {}", change.line, change.key))?;
         }
         Ok(added)
@@ -269,15 +276,19 @@ impl<'t> Store<'t> {
             now: self.now,
         };
         record.write(self.hives.open(self.tree, path_of(home))?)?;
-        self.set_number(&added.published, !added.already, OemInfMap::take)
+        let dated = (!added.already).then_some(home);
+        self.set_number(&added.published, dated, OemInfMap::take)
     }
 
     /// Enters a number into the maps, or takes it out of them. SYSTEM's is for both hives (seen: it has the numbers of packages that are
-    /// in DRIVERS); where DRIVERS has one too, it is kept alike.
-    fn set_number(&mut self, published: &str, with_date: bool, change: fn(&mut OemInfMap, u32)) -> Result<()> {
+    /// in DRIVERS); where DRIVERS has one too, it is kept alike. The databases that change get the date.
+    fn set_number(&mut self, published: &str, dated: Option<Home>, change: fn(&mut OemInfMap, u32)) -> Result<()> {
         let Some(number) = oem_number(published) else { return Ok(()) };
         for path in [SYSTEM, DRIVERS] {
-            if self.hives.opened(path).is_none() {
+            let Some(open) = self.hives.opened(path) else { continue };
+            // DRIVERS is written only for what changes in it.
+            let has_map = open.hive().open(DATABASE).is_some_and(|root| open.hive().value(root, "OemInfMap").is_some());
+            if path == DRIVERS && !has_map && dated != Some(Home::Drivers) {
                 continue;
             }
             let hive = self.hives.open(self.tree, path)?;
@@ -292,7 +303,7 @@ impl<'t> Store<'t> {
                     hive.set(root, "OemInfMap", Value::binary(map.bytes()))?;
                 }
             }
-            if with_date {
+            if dated.is_some_and(|home| path == SYSTEM || path == path_of(home)) {
                 hive.set(root, "UpdateDate", Value::binary(self.now.0.to_le_bytes()))?;
             }
         }
@@ -325,6 +336,16 @@ impl<'t> Store<'t> {
 /// Sets a value where there is none of that name.
 fn set_if_absent(hive: &mut HiveFile, key: KeyId, name: &str, value: Value) -> Result<()> {
     if hive.hive().value(key, name).is_some() { Ok(()) } else { hive.set(key, name, value) }
+}
+
+/// Enters an owner, before those that are there (seen).
+fn own(hive: &mut HiveFile, key: KeyId, published: &str) -> Result<()> {
+    let mut owners = texts(hive.hive(), key, "Owners");
+    if owners.iter().any(|owner| owner.eq_ignore_ascii_case(published)) {
+        return Ok(());
+    }
+    owners.insert(0, published.to_owned());
+    hive.set(key, "Owners", Value::multi_sz(owners))
 }
 
 /// Adds texts to a REG_MULTI_SZ, as far as they are not in it.

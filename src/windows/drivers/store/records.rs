@@ -2,14 +2,14 @@
 
 use std::collections::BTreeSet;
 
+use super::services::set_value;
 use super::set_if_absent;
 use crate::base::FileTime;
 use crate::error::{Context, Result};
 use crate::format::hive::{Hive, KeyId, Value};
 use crate::windows::drivers::database::DATABASE;
 use crate::windows::drivers::database::layout::{OemInfMap, Version, architecture, device_id_bytes, oem_number};
-use crate::windows::drivers::driver::{Configuration, ConfigurationValue, Device};
-use crate::windows::drivers::{Driver, Signature};
+use crate::windows::drivers::{Configuration, Device, Driver, Signature};
 use crate::windows::hive_files::HiveFile;
 
 /// `StatusFlags` of a package whose install sections are in the database (of 150 with them on a Windows 10, 131 have it).
@@ -151,19 +151,14 @@ fn write_configuration(hive: &mut HiveFile, key: KeyId, configuration: &Configur
         ("IncludedInfs", &configuration.included),
         ("UpperFilters", &configuration.upper_filters),
         ("LowerFilters", &configuration.lower_filters),
+        ("ExcludeIds", &configuration.exclude_ids),
     ] {
         if !texts.is_empty() {
             hive.set(key, name, Value::multi_sz(texts))?;
         }
     }
-    configuration.values.iter().try_for_each(|value| write_value(hive, key, value))
-}
-
-/// A value as the database keeps it, with its flags.
-fn write_value(hive: &mut HiveFile, top: KeyId, value: &ConfigurationValue) -> Result<()> {
-    let key = hive.make_alike(top, &value.key).context(|| &value.key)?;
-    match &value.value {
-        Some((name, value)) => hive.set(key, name, value.clone()),
-        None => Ok(()),
+    if configuration.reboot {
+        hive.set(key, "Reboot", Value::dword(1))?;
     }
+    configuration.values.iter().try_for_each(|value| set_value(hive, key, value))
 }

@@ -2,8 +2,9 @@
 
 use serde::Serialize;
 
+use super::files::{CATALOGS, INF, catalog_of};
 use super::lockdown::{self, Locked};
-use super::services::{OWN_VALUES, plain_kind};
+use super::services::OWN_VALUES;
 use super::{SOFTWARE, SYSTEM, Store, folder_of, is_owner, path_of, texts};
 use crate::base::near;
 use crate::error::{Context, Error, Result};
@@ -11,9 +12,14 @@ use crate::format::hive::{KeyId, Value};
 use crate::format::inf::Inf;
 use crate::windows::drivers::database::layout::{OemInfMap, oem_number};
 use crate::windows::drivers::database::{DATABASE, Database, Home};
-use crate::windows::drivers::store::files::{CATALOGS, INF, catalog_of};
+use crate::windows::drivers::database_flag;
 use crate::windows::hive_files::HiveFile;
 use crate::windows::place::Access;
+
+/// The bits of a value's type that are the type itself.
+const TYPE: u32 = 0x0000_FFFF;
+/// The flags of values that are added.
+const ADDING: u32 = database_flag::NO_CLOBBER | database_flag::APPEND;
 
 /// What became of a package that was taken out.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize)]
@@ -53,7 +59,7 @@ impl Store<'_> {
         self.remove_copies(&mut removed)?;
         self.remove_records(home, &removed)?;
         self.remove_files(&mut removed)?;
-        self.set_number(&removed.published, true, OemInfMap::free)?;
+        self.set_number(&removed.published, Some(home), OemInfMap::free)?;
         if let Some(number) = oem_number(&removed.published) {
             self.taken.remove(&number);
         }
@@ -102,7 +108,8 @@ impl Store<'_> {
         let count = entries.filter(|entry| entry.key.is_none() && is_root(entry.field(0))).count();
         if count > 0 {
             removed.notes.push(format!(
-                "{count} lines of the INF are about the registry outside devices and services: what they changed stays, as in Windows"
+                "the INF changes the registry outside devices and services, in lines that begin with HKLM and the like ({count}): that stays, \
+                 as it does in Windows"
             ));
         }
         Ok(())
@@ -153,7 +160,7 @@ impl Store<'_> {
                 .filter_map(|key| hive.subkey(key, "Services"))
                 .flat_map(|key| hive.subkeys(key));
             for service in services {
-                let values = hive.values(service).filter(|value| plain_kind(value.kind).is_some());
+                let values = hive.values(service).filter(|value| value.kind & !TYPE & !ADDING == 0);
                 given.extend(values.map(|value| (hive.name(service).to_string(), value.name.to_string())));
             }
         }
@@ -176,14 +183,15 @@ impl Store<'_> {
 
     /// A file that others own too: if it is the removed package's, theirs takes its place.
     fn leave_copy(&mut self, file: &Locked, removed: &mut Removed) -> Result<()> {
-        let is_ours = |source: &&String| {
-            let source = source.to_lowercase();
-            removed
-                .packages
-                .iter()
-                .any(|package| source.starts_with(&format!(r"{}\", folder_of(package)).to_lowercase()))
-        };
-        let theirs = file.source.as_ref().filter(is_ours).map(|source| self.other_source(source, &file.owners));
+        // The path within the package, if the file in place is the removed one's.
+        let within = file.source.as_deref().and_then(|source| {
+            removed.packages.iter().find_map(|package| {
+                let folder = format!(r"{}\", folder_of(package));
+                let start = source.get(..folder.len()).filter(|start| start.eq_ignore_ascii_case(&folder));
+                start.and_then(|_| source.get(folder.len()..))
+            })
+        });
+        let theirs = within.map(|path| self.other_source(path, &file.owners));
         if let Some(source) = &theirs {
             match source {
                 Some(source) => {
@@ -208,11 +216,10 @@ impl Store<'_> {
     }
 
     /// Where another owner has a file in the driver store.
-    fn other_source(&self, source: &str, owners: &[String]) -> Option<String> {
-        let name = source.rsplit('\\').next()?;
+    fn other_source(&self, within: &str, owners: &[String]) -> Option<String> {
         owners.iter().find_map(|owner| {
             let (hive, package) = self.package_of(owner)?;
-            let path = format!(r"{}\{name}", folder_of(&hive.name(package).to_string()));
+            let path = format!(r"{}\{within}", folder_of(&hive.name(package).to_string()));
             self.tree.find(&path).map(|_| path)
         })
     }
@@ -225,7 +232,8 @@ impl Store<'_> {
             (Some(there), Some(source)) => !self.same(&there, source).context(|| &file.path)?,
             _ => false,
         };
-        if is_another {
+        let is_directory = self.tree.find(&file.path).is_some_and(|node| self.tree.node(node).is_directory());
+        if is_another || is_directory {
             removed.notes.push(format!("{} stays: it is another file than the package's", file.path));
         } else {
             removed.files += usize::from(self.take(&file.path)?);

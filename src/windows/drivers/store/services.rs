@@ -1,16 +1,13 @@
 //! Services of packages, in the current control set.
 
-use std::borrow::Cow;
 use std::collections::BTreeSet;
 
-use super::{Added, SYSTEM, Store, append, is_owner, service_key, set_if_absent, texts};
+use super::{Added, SYSTEM, Store, is_owner, own, service_key, texts};
 use crate::error::{Context, Error, Result};
 use crate::format::hive::{Hive, KeyId, Value};
-use crate::format::inf::Inf;
 use crate::windows::drivers::database::DATABASE;
 use crate::windows::drivers::database::layout::Version;
-use crate::windows::drivers::driver::{ConfigurationValue, Service};
-use crate::windows::drivers::{Driver, Package};
+use crate::windows::drivers::{ConfigurationValue, Driver, Service};
 use crate::windows::hive_files::HiveFile;
 
 /// `Start` of a driver that the boot loader loads, and of one that the kernel starts.
@@ -18,44 +15,44 @@ const SYSTEM_START: u32 = 1;
 /// `Type` of drivers of the kernel and of file systems, which have tags.
 const DRIVER_TYPES: [u32; 2] = [1, 2];
 
-/// In the type of a value in a configuration: the INF says FLG_ADDREG_NOCLOBBER.
-const NO_CLOBBER: u32 = 0x0002_0000;
-/// The INF says FLG_ADDREG_KEYONLY.
-const KEY_ONLY: u32 = 0x0010_0000;
-/// The bits that are the type itself.
-const TYPE: u32 = 0x0000_FFFF;
-
 /// Tags that Windows deals out; those from here on are chosen by hand (seen: 103h in "SCSI miniport").
 const DEALT_TAGS: u32 = 0x100;
 
 impl Store<'_> {
-    pub(super) fn put_services(&mut self, package: &Package, driver: &Driver, added: &mut Added) -> Result<()> {
-        let mut words = Words { package, driver, published: &added.published.clone(), inf: None };
+    pub(super) fn put_services(&mut self, driver: &Driver, added: &mut Added) -> Result<()> {
         for service in &driver.services {
-            self.put_service(service, &mut words, added).context(|| format!("service {}", service.name))?;
+            self.put_service(service, driver, added).context(|| format!("service {}", service.name))?;
             added.services.push(service.name.clone());
         }
         Ok(())
     }
 
-    fn put_service(&mut self, service: &Service, words: &mut Words<'_>, added: &mut Added) -> Result<()> {
-        let newer = self.newer_owner(service, words);
+    fn put_service(&mut self, service: &Service, driver: &Driver, added: &mut Added) -> Result<()> {
+        let newer = self.newer_owner(service, driver, &added.published);
         let set = self.set;
         let hive = self.hives.open(self.tree, SYSTEM)?;
         let services = hive.make_alike(set, "Services")?;
+        if service.included_from.is_some()
+            && let Some(key) = hive.hive().subkey(services, service.name.as_str())
+        {
+            // It is Windows' own. Where it notes owners the package becomes one (seen: oem6.inf of i8042prt); where it does not, removal
+            // would take it away with its only owner.
+            let has_owner = texts(hive.hive(), key, "Owners").iter().any(|owner| is_owner(owner));
+            return if has_owner { own(hive, key, &added.published) } else { Ok(()) };
+        }
         let key = hive.make_sibling(services, &service.name)?;
-        append(hive, key, "Owners", &[words.published.to_owned()])?;
+        own(hive, key, &added.published)?;
         if let Some(newer) = newer {
             added.notes.push(format!("service {} stays as {newer} has it, which is newer", service.name));
             return Ok(());
         }
         let tag = tag(hive.hive(), services, key, service)?;
-        for (name, value) in values(service, tag, words)? {
+        for (name, value) in values(service, tag, |text| driver.indirect(text, &added.published)) {
             hive.set(key, name, value)?;
         }
         delete(hive, key, &service.deletions)?;
         for value in &service.values {
-            set_flagged(hive, key, value, &mut added.notes)?;
+            set_value(hive, key, value)?;
         }
         // Setup leaves it behind for drivers that the machine it ran on did not need: `0 = 3` holds a driver back until PnP wants it, which
         // is too late for the disk that Windows is on.
@@ -79,27 +76,24 @@ impl Store<'_> {
             let log_key = hive.make_sibling(logs, &log.log)?;
             let source = hive.make_sibling(log_key, &log.source)?;
             for value in &log.values {
-                set_flagged(hive, source, value, &mut added.notes)?;
+                set_value(hive, source, value)?;
             }
         }
         Ok(())
     }
 
     /// Another package of the same INF that owns the service and is newer, by its published name: PnP will choose that one.
-    fn newer_owner(&self, service: &Service, words: &Words<'_>) -> Option<String> {
+    fn newer_owner(&self, service: &Service, driver: &Driver, published: &str) -> Option<String> {
         let system = self.hives.opened(SYSTEM)?.hive();
         let key = service_key(system, self.set, &service.name)?;
-        let driver = words.driver;
-        texts(system, key, "Owners").into_iter().filter(|owner| owner != words.published && is_owner(owner)).find(
-            |owner| {
-                self.package_of(owner).is_some_and(|(hive, package)| {
-                    let inf = hive.value(package, "InfName").and_then(|value| value.as_text());
-                    let version = hive.value(package, "Version").and_then(|value| Version::parse(&value.data));
-                    inf.is_some_and(|inf| inf.eq_ignore_ascii_case(&driver.inf_name))
-                        && version.is_some_and(|own| (own.date, own.version) > (driver.date, driver.version))
-                })
-            },
-        )
+        texts(system, key, "Owners").into_iter().filter(|owner| owner != published && is_owner(owner)).find(|owner| {
+            self.package_of(owner).is_some_and(|(hive, package)| {
+                let inf = hive.value(package, "InfName").and_then(|value| value.as_text());
+                let version = hive.value(package, "Version").and_then(|value| Version::parse(&value.data));
+                inf.is_some_and(|inf| inf.eq_ignore_ascii_case(&driver.inf_name))
+                    && version.is_some_and(|own| (own.date, own.version) > (driver.date, driver.version))
+            })
+        })
     }
 
     /// The package that counts for a published name.
@@ -115,7 +109,7 @@ impl Store<'_> {
 }
 
 /// The values of the key itself.
-fn values(service: &Service, tag: Option<u32>, words: &mut Words<'_>) -> Result<Vec<(&'static str, Value)>> {
+fn values(service: &Service, tag: Option<u32>, indirect: impl Fn(&str) -> String) -> Vec<(&'static str, Value)> {
     let mut values = vec![
         ("Type", Value::dword(service.kind)),
         ("Start", Value::dword(service.start)),
@@ -124,7 +118,7 @@ fn values(service: &Service, tag: Option<u32>, words: &mut Words<'_>) -> Result<
     ];
     for (name, text) in [("DisplayName", &service.display_name), ("Description", &service.description)] {
         if let Some(text) = text {
-            values.push((name, Value::sz(&words.indirect(text)?)));
+            values.push((name, Value::sz(&indirect(text))));
         }
     }
     let plain = [("Group", &service.group), ("ObjectName", &service.start_name)];
@@ -138,7 +132,7 @@ fn values(service: &Service, tag: Option<u32>, words: &mut Words<'_>) -> Result<
     if !groups.is_empty() {
         values.push(("DependOnGroup", Value::multi_sz(groups.iter().map(|group| group.trim_start_matches('+')))));
     }
-    Ok(values)
+    values
 }
 
 /// The place of a driver among those of its group.
@@ -179,66 +173,12 @@ fn delete(hive: &mut HiveFile, top: KeyId, deletions: &[(String, Option<String>)
     Ok(())
 }
 
-/// Does to a key what a value of a configuration stands for.
-fn set_flagged(hive: &mut HiveFile, top: KeyId, value: &ConfigurationValue, notes: &mut Vec<String>) -> Result<()> {
+/// A key or value below a service or source.
+pub(super) fn set_value(hive: &mut HiveFile, top: KeyId, value: &ConfigurationValue) -> Result<()> {
     let key = hive.make_alike(top, &value.key).context(|| &value.key)?;
-    let Some((name, value)) = &value.value else { return Ok(()) };
-    let plain = || Value::new(value.kind & TYPE, value.data.clone());
-    match value.kind & !TYPE {
-        0 => hive.set(key, name, value.clone()),
-        NO_CLOBBER => set_if_absent(hive, key, name, plain()),
-        KEY_ONLY => Ok(()),
-        flags => {
-            notes.push(format!(
-                "{}: value {name} is set without regard to its flags {flags:08X}h",
-                hive.hive().path(key)
-            ));
-            hive.set(key, name, plain())
-        }
-    }
-}
-
-/// Texts of an INF.
-struct Words<'a> {
-    package: &'a Package,
-    driver: &'a Driver,
-    published: &'a str,
-    /// Parsed when a token is not among the driver's strings.
-    inf: Option<Inf>,
-}
-
-impl Words<'_> {
-    /// A text as the registry has it: `@oem3.inf,%token%;text`, which follows the language of whoever reads it.
-    fn indirect<'t>(&mut self, text: &'t str) -> Result<Cow<'t, str>> {
-        let Some(token) = text.strip_prefix('%').and_then(|rest| rest.strip_suffix('%')) else {
-            return Ok(if text.contains('%') {
-                Cow::Owned(self.inf()?.expand(text).into_owned())
-            } else {
-                Cow::Borrowed(text)
-            });
-        };
-        let known = self.driver.strings.iter().find(|(own, _)| own.eq_ignore_ascii_case(token));
-        let resolved = match known {
-            Some((_, text)) => text.clone(),
-            None => self.inf()?.expand(text).into_owned(),
-        };
-        Ok(Cow::Owned(format!("@{},{text};{resolved}", self.published)))
-    }
-
-    fn inf(&mut self) -> Result<&Inf> {
-        let inf = match self.inf.take() {
-            Some(inf) => inf,
-            None => self.package.inf()?,
-        };
-        Ok(self.inf.insert(inf))
-    }
-}
-
-/// Whether a value may have come from an INF's AddReg: for what is taken out again.
-pub(super) fn plain_kind(kind: u32) -> Option<u32> {
-    match kind & !TYPE {
-        0 | NO_CLOBBER => Some(kind & TYPE),
-        _ => None,
+    match &value.value {
+        Some((name, value)) => hive.set(key, name, value.clone()),
+        None => Ok(()),
     }
 }
 
