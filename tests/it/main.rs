@@ -12,6 +12,7 @@ mod coverage;
 mod demo;
 mod diff;
 mod driver_source;
+mod driver_store;
 mod edit;
 mod faults;
 mod flips;
