@@ -48,6 +48,7 @@ fn driver(files: &[(&str, &[u8])], catalog: Option<&str>, machine: Machine) -> D
         configurations: Vec::new(),
         devices: Vec::new(),
         strings: Vec::new(),
+        service_strings: Vec::new(),
         files: files.iter().map(|(name, _)| (*name).to_owned()).collect(),
         copies: Vec::new(),
         services: Vec::new(),

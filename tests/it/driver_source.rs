@@ -18,7 +18,7 @@ const SERVER_2016: TargetOs =
 
 /// A package for one device; the devices of two packages differ if their names do.
 fn inf(name: &str, version: &str) -> String {
-    let id: u32 = name.bytes().fold(0, |sum, byte| sum.wrapping_mul(31).wrapping_add(byte.into())) & 0xFFFF;
+    let id: u32 = name.bytes().fold(0u32, |sum, byte| sum.wrapping_mul(31).wrapping_add(byte.into())) & 0xFFFF;
     format!(
         "[Version]\r\nSignature=\"$Windows NT$\"\r\nClass=Net\r\nClassGuid={{4d36e972-e325-11ce-bfc1-08002be10318}}\r\n\
          Provider=%v%\r\nDriverVer={version}\r\nPnpLockdown=1\r\n\
