@@ -15,9 +15,12 @@ use crate::windows::drivers::{ConfigurationValue, database_flag};
 /// Where the user-mode framework looks.
 const DEVICE: &str = r"Device\WUDF";
 
+/// What the words of a directive are in the registry.
+type Words = &'static [(&'static str, u32)];
+
 /// Policies of the user-mode framework: the directive, the value, and what its words are (Microsoft, "Specifying WDF directives in INF
 /// files"; the names of the values as Windows 10 1709 has them).
-const POLICIES: [(&str, &str, &[(&str, u32)]); 7] = [
+const POLICIES: [(&str, &str, Words); 7] = [
     (
         "UmdfImpersonationLevel",
         "ImpersonationLevel",
@@ -106,7 +109,7 @@ impl Compiler<'_> {
         Ok(())
     }
 
-    fn policy(&mut self, line: &Line, value: &str, words: &[(&str, u32)]) -> Result<Option<ConfigurationValue>> {
+    fn policy(&mut self, line: &Line, value: &str, words: Words) -> Result<Option<ConfigurationValue>> {
         let word = line.field(0);
         let known = words.iter().find(|(own, _)| own.eq_ignore_ascii_case(&word)).map(|(_, number)| *number);
         let number = match known {

@@ -68,8 +68,8 @@ use crate::format::inf::{Decoration, Header, Inf, Model};
 use files::Files;
 use library::{Library, Line};
 
-/// Bytes of lines that are worked through, with their tokens replaced and 192 for each line: about half a million lines. The largest INF
-/// files, those of graphics drivers, come to a third of that. Memory is a small multiple of it.
+/// Bytes of lines that are worked through, with their tokens replaced and 192 for each line: about half a million lines, which
+/// should be more than any real driver comes to (none that large has been seen by this program). Memory is a small multiple of it.
 pub const MAX_WORK: usize = 128 << 20;
 /// Sections that need sections.
 pub const MAX_DEPTH: usize = 32;
