@@ -129,7 +129,7 @@ impl Certificate {
 fn shown(name: &Name) -> String {
     let attribute = |id: ObjectIdentifier| {
         let values = name.0.iter().flat_map(|part| part.0.iter()).filter(|attribute| attribute.oid == id);
-        values.filter_map(|attribute| text(attribute.value.tag().octet(), attribute.value.value())).last()
+        values.filter_map(|attribute| text(attribute.value.tag().octet(), attribute.value.value())).next_back()
     };
     [oid::COMMON_NAME, oid::ORGANIZATIONAL_UNIT, oid::ORGANIZATION]
         .into_iter()

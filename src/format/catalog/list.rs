@@ -22,6 +22,9 @@ use super::oid;
 use crate::base::FileTime;
 use crate::error::{Error, Result};
 
+/// Members of a catalog; those of whole Windows releases have some ten thousand.
+const MAX_MEMBERS: usize = 1 << 18;
+
 /// What a catalog lists.
 #[derive(Debug, Clone)]
 pub struct List {
@@ -114,6 +117,9 @@ impl List {
 fn read_members(mut fields: Fields) -> Result<Vec<Member>> {
     let mut members = Vec::new();
     while let Some(member) = fields.advance()? {
+        if members.len() == MAX_MEMBERS {
+            return Err(Error::unsupported("catalog").at(member.offset).found("more members").allowed(MAX_MEMBERS));
+        }
         members.push(Member::read(&member)?);
     }
     Ok(members)

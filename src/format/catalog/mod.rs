@@ -29,7 +29,8 @@
 //! `Server_v100_X64` for servers; what has no processor in its name is for 32-bit x86.
 //!
 //! # Limits
-//! 64 MiB for a catalog, 64 certificates, 8 signers, 8 steps to a root, RSA keys of up to 4096 bits; a parsed list takes about ten times its bytes at most.
+//! 16 MiB for a catalog, 262144 members, 64 certificates of 64 KiB, 8 signers, 8 steps to a root, RSA keys of up to 4096 bits. A parsed list takes a
+//! few times its bytes, never more than 100 MiB.
 //!
 //! # Sources
 //! RFC 5652, RFC 3161, RFC 5280, RFC 8017; `wincrypt.h` and `mscat.h` of the Windows SDK; Microsoft, "Windows Authenticode Portable Executable Signature Format";
@@ -59,7 +60,7 @@ use signed::SignedData;
 use crate::error::{Error, Result};
 
 /// The largest catalog; those of whole Windows releases have a few MiB.
-pub const MAX_SIZE: usize = 64 << 20;
+pub const MAX_SIZE: usize = 16 << 20;
 
 /// What a certificate may be used for, as far as drivers ask.
 pub mod usage {

@@ -14,6 +14,8 @@ use crate::error::{Error, Result};
 
 /// Certificates in one piece of signed data; real ones have two to six.
 const MAX_CERTIFICATES: usize = 64;
+/// The largest certificate: each may be hashed once for everybody who could have issued it.
+const MAX_CERTIFICATE: usize = 64 << 10;
 /// Signers in one piece of signed data; real ones have one.
 const MAX_SIGNERS: usize = 8;
 
@@ -88,6 +90,12 @@ impl<'a> SignedData<'a> {
                     .at(element.offset)
                     .found("more certificates")
                     .allowed(MAX_CERTIFICATES));
+            }
+            if element.whole.len() > MAX_CERTIFICATE {
+                return Err(Error::unsupported("certificate")
+                    .at(element.offset)
+                    .found(element.whole.len())
+                    .allowed(MAX_CERTIFICATE));
             }
             match Certificate::read(&element) {
                 Ok(certificate) => self.certificates.push(certificate),
