@@ -1,8 +1,8 @@
 //! The roots of Microsoft that signatures of drivers lead to.
 //!
 //! A catalog brings the certificates between its signer and a root, not the root itself: Windows has that. Of each root there is here what the last
-//! link is checked with, its name and public key. The thumbprint is the SHA-1 of its certificate, as Windows shows it and as Microsoft's
-//! list of the participants of its trusted root programme has it.
+//! link is checked with, its name and public key. The thumbprint is the SHA-1 of its certificate, as Windows shows it. Keys and thumbprints were
+//! taken from the certificates themselves, as Wine's crypt32 carries them; signatures of real catalogs hold with that of 2010.
 //!
 //! | root | has signed |
 //! |---|---|
