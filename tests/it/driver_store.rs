@@ -15,6 +15,7 @@ use nanovhd::base::{FileTime, Name};
 use nanovhd::format::hive::{Hive, KeyId, ReadOptions, Value, words};
 use nanovhd::tree::{Content, Link, Node, NodeId, Times, Tree};
 use nanovhd::windows::drivers::{Driver, Package, Signature, Store, compile};
+use sha1::{Digest, Sha1};
 
 use crate::support::tools::windows_file;
 
@@ -129,7 +130,14 @@ fn described(hive: &Hive, key: KeyId) -> String {
     let mut values: Vec<_> = hive.values(key).filter(|value| !value.name.is("UpdateDate")).collect();
     values.sort_by_key(|value| value.name.to_string());
     for value in values {
-        let _ = write!(text, " {:?}={:x}:{:?}", value.name, value.kind, value.data);
+        let _ = write!(text, " {:?}={:x}:{}:", value.name, value.kind, value.data.len());
+        // Long ones are told apart by their hash, which is sooner made than text.
+        match value.data.get(..64) {
+            None => text.extend(value.data.iter().map(|byte| char::from(*byte))),
+            Some(_) => {
+                let _ = write!(text, "{:x?}", Sha1::digest(&value.data));
+            }
+        }
     }
     text
 }
