@@ -137,7 +137,7 @@ fn cut_short() -> Error {
 /// The unpacked header, and the data behind it.
 fn unpack(body: Vec<u8>, header_len: u32) -> Result<(Vec<u8>, Data)> {
     let first = u32_at(&body, 0).ok_or_else(cut_short)?;
-    let by_itself = first & PACKED != 0 || first == header_len;
+    let by_itself = !begins_lzma(&body) && (first & PACKED != 0 || first == header_len);
     if !by_itself {
         // All is one stream: the length of the header, the header, the data.
         let method = method_of(&body)?;
@@ -155,6 +155,12 @@ fn unpack(body: Vec<u8>, header_len: u32) -> Result<(Vec<u8>, Data)> {
     };
     let bytes = body.get(4 + header.len()..).unwrap_or_default().to_vec();
     Ok((unpacked, Data { bytes, method }))
+}
+
+/// Whether a stream of LZMA begins here: with a dictionary of 8 MiB, its head read as a length has the mark of what is packed, too.
+/// The first byte of the coded data is always 0 (LZMA specification, "range decoder").
+fn begins_lzma(bytes: &[u8]) -> bool {
+    bytes.starts_with(&LZMA) && bytes.get(5) == Some(&0) && bytes.get(6).is_some_and(|byte| byte & 0x80 == 0)
 }
 
 /// A length and the bytes that it is for, and whether they are packed.

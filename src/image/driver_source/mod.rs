@@ -159,7 +159,7 @@ impl DriverSource {
     /// [`Invalid`](crate::error::Kind::Invalid) if there is none, with what there is instead; if the one INF file that was named is for
     /// others, with whom it is for.
     pub fn collect(&self, target: &TargetOs) -> Result<Collected> {
-        let name = self.path.display().to_string();
+        let name = self.place().display().to_string();
         let Some((installer, tree, notes)) = self.additions(target.machine).context(|| name.clone())? else {
             let found = choose::choose(&self.tree, self.only.as_deref(), &name, target)?;
             return self.checked(found, target);
@@ -169,9 +169,19 @@ impl DriverSource {
         self.checked(found, target)
     }
 
+    /// What the packages' folders are in: of an INF file that was named its folder.
+    fn place(&self) -> &Path {
+        if self.only.is_some() { self.path.parent().unwrap_or(Path::new("")) } else { &self.path }
+    }
+
     fn checked(&self, mut found: Collected, target: &TargetOs) -> Result<Collected> {
         found.notes.splice(0..0, self.notes.iter().cloned());
         if !found.packages.is_empty() {
+            let place = self.place();
+            let (host, own) = (place.display().to_string(), place.file_name().unwrap_or_default().to_string_lossy());
+            for package in &mut found.packages {
+                package.oem_path = format!("{own}{}", package.origin.strip_prefix(&host).unwrap_or_default());
+            }
             return Ok(found);
         }
         let wanted = choose::words(target);

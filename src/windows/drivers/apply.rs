@@ -4,7 +4,7 @@ use std::fmt;
 
 use serde::Serialize;
 
-use super::{Package, Removed, Store, TargetOs, compile, trust};
+use super::{Note, Package, Removed, Store, TargetOs, compile, trust};
 use crate::base::FileTime;
 use crate::error::{Context, Result};
 use crate::tree::Tree;
@@ -58,16 +58,23 @@ pub struct NewPackage {
     pub signer: Option<String>,
     /// Whether it was there before.
     pub already: bool,
+    /// What of its INF file Windows does itself when it finds the device, each with its line.
+    pub left_to_windows: Vec<String>,
 }
 
 impl fmt::Display for NewPackage {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let Self { source, inf, published, class, version, devices, .. } = self;
+        let Self { source, inf, published, class, version, devices, left_to_windows, .. } = self;
         let ids = if *devices == 1 { "id" } else { "ids" };
         write!(f, "driver {source}\\{inf} as {published}: {class} {version}, {devices} {ids} of devices, ")?;
         match &self.signer {
             Some(signer) => write!(f, "signed by {signer}")?,
             None => f.write_str("signed by nobody who counts")?,
+        }
+        match left_to_windows.len() {
+            0 => {}
+            1 => f.write_str("; 1 directive is left to Windows, which reads it when it finds the device")?,
+            count => write!(f, "; {count} directives are left to Windows, which reads them when it finds the device")?,
         }
         if self.already { f.write_str(" (was there already)") } else { Ok(()) }
     }
@@ -110,9 +117,9 @@ fn install(
     report.needs_test_signing |= trust.needs_test_signing();
     let added = store.add(package, &driver, &trust.signature)?;
     let named = |text: &String| format!("{}: {text}", driver.inf_name);
-    report
-        .warnings
-        .extend(driver.notes.iter().map(|note| format!("{}, line {}: {}", driver.inf_name, note.line, note.text)));
+    let (later, notes): (Vec<&Note>, Vec<&Note>) = driver.notes.iter().partition(|note| note.later);
+    let lines = notes.iter().map(|note| format!("{}, line {}: {}", driver.inf_name, note.line, note.text));
+    report.warnings.extend(lines);
     report.warnings.extend(trust.warnings(target).iter().map(named));
     report.warnings.extend(added.notes.iter().map(named));
     report.added.push(NewPackage {
@@ -126,6 +133,7 @@ fn install(
         devices: driver.devices.len(),
         signer: trust.signature.signer.clone(),
         already: added.already,
+        left_to_windows: later.iter().map(|note| format!("line {}: {}", note.line, note.text)).collect(),
     });
     Ok(())
 }

@@ -75,6 +75,8 @@ pub struct Note {
     pub line: usize,
     /// What there is, and what was made of it.
     pub text: String,
+    /// Whether Windows does it itself when it finds the device, as it would after DISM: nothing is lost.
+    pub later: bool,
 }
 
 /// How a device is installed: `DriverPackages\...\Configurations\NAME`.

@@ -14,8 +14,10 @@ pub struct Package {
     folder: NodeId,
     inf_name: String,
     inf: Arc<[u8]>,
-    /// Where it comes from, for messages and for `OemPath`.
+    /// Where it comes from, for messages.
     pub origin: String,
+    /// The same for `OemPath`: without the host's folders, which differ from host to host and are nobody's business in the image.
+    pub oem_path: String,
 }
 
 impl Package {
@@ -25,7 +27,8 @@ impl Package {
         let content = content(&tree, folder, inf_name);
         let missing = || Error::invalid("no such file").found(inf_name).context(&origin);
         let inf = tree.read(content.ok_or_else(missing)?).context(|| inf_name)?.into();
-        Ok(Self { tree, folder, inf_name: inf_name.to_owned(), inf, origin })
+        let oem_path = origin.clone();
+        Ok(Self { tree, folder, inf_name: inf_name.to_owned(), inf, origin, oem_path })
     }
 
     /// The name of the INF file.

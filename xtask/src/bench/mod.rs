@@ -5,6 +5,7 @@
 
 mod codecs;
 mod corpus;
+mod drivers;
 mod forks;
 mod measure;
 pub(crate) mod parts;
@@ -72,6 +73,7 @@ pub(crate) fn run(args: &Args) -> Result<()> {
     let processor = whole(&ours, &corpus, rounds)?;
     targets::compare(&ours, &corpus.wim, rounds)?;
     forks::measure(&ours, &corpus.wim, rounds)?;
+    drivers::measure(&ours, rounds)?;
     codecs::compare(&worker, &corpus, rounds)?;
     codecs::sum_up(&worker, &corpus, processor, rounds)
 }

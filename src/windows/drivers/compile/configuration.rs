@@ -82,7 +82,7 @@ impl Compiler<'_> {
         })?;
         for (suffix, why) in LEFT_TO_WINDOWS {
             self.each(&own, &name, suffix, |own, line| {
-                own.note(line, format!("[{name}{suffix}] {}: {why}", line.entry.first()));
+                own.leave(line, format!("[{name}{suffix}] {}: {why}", line.entry.first()));
                 Ok(())
             })?;
         }
@@ -129,17 +129,24 @@ impl Compiler<'_> {
 
     fn other_directive(&mut self, line: &Line) {
         let directive = line.entry.first().to_owned();
-        let why = match directive.to_lowercase().as_str() {
+        let lowered = directive.to_lowercase();
+        let left = match lowered.as_str() {
             _ if OF_NETWORK_SETUP.iter().any(|own| own.eq_ignore_ascii_case(&directive)) => {
-                "left to the network setup of Windows, which reads it from the INF file"
+                Some("left to the network setup of Windows, which reads it from the INF file")
             }
-            "logconfig" => "resources of the device: left to Windows",
+            "logconfig" => Some("resources of the device: left to Windows"),
+            "registerdlls" | "unregisterdlls" => Some("left to Windows: nothing of an image can run here"),
+            "updateinis" | "updateinifields" | "ini2reg" => Some("changes of .ini files are left to Windows"),
+            "profileitems" => Some("entries of the start menu are left to Windows"),
+            "friendlynameformat" => Some("the name of the device is left to Windows"),
+            _ => None,
+        };
+        if let Some(why) = left {
+            return self.leave(line, format!("{directive}: {why}"));
+        }
+        let why = match lowered.as_str() {
             "delproperty" => "a new device has no property to delete",
             "copyinf" => "add that INF file as a driver of its own",
-            "registerdlls" | "unregisterdlls" => "left to Windows: nothing of an image can run here",
-            "updateinis" | "updateinifields" | "ini2reg" => "changes of .ini files are left to Windows",
-            "profileitems" => "entries of the start menu are left to Windows",
-            "friendlynameformat" => "the name of the device is left to Windows",
             "delservice" => "belongs into a section of services",
             _ => return self.left_out(line, "an install section"),
         };
@@ -191,7 +198,7 @@ impl Compiler<'_> {
         match line.entry.first().to_lowercase().as_str() {
             "addservice" => self.add_service(draft, line)?,
             "delservice" => {
-                self.note(line, format!("DelService={}: left to Windows, when it installs the device", line.field(0)));
+                self.leave(line, format!("DelService={}: left to Windows, when it installs the device", line.field(0)));
             }
             _ => self.left_out(line, "a section of services"),
         }
@@ -214,7 +221,7 @@ impl Compiler<'_> {
             .values
             .push(ConfigurationValue { key: format!(r"Interfaces\{}", id.braced()), value: None });
         if line.entry.fields.iter().skip(1).any(|field| !field.is_empty()) {
-            self.note(
+            self.leave(
                 line,
                 format!("AddInterface={class}: its section is left to Windows, when it installs the device"),
             );
@@ -229,11 +236,10 @@ impl Compiler<'_> {
             return self.left_out(line, "a section of filters");
         }
         let filter = line.field(0);
-        let why = match self.target.build < FIRST {
-            true => "this Windows does not know filters of this kind",
-            false => "left to Windows, when it installs the device",
-        };
-        self.note(line, format!("AddFilter={filter}: {why}"));
+        match self.target.build < FIRST {
+            true => self.note(line, format!("AddFilter={filter}: this Windows does not know filters of this kind")),
+            false => self.leave(line, format!("AddFilter={filter}: left to Windows, when it installs the device")),
+        }
     }
 
     /// Notes sections that belong to install sections and that are none of the known ones, and what no configuration shows.
@@ -254,12 +260,12 @@ impl Compiler<'_> {
         }
         if own.inf.section("ControlFlags").is_some_and(|section| !section.entries.is_empty()) {
             let line = own.inf.section("ControlFlags").map_or(1, |section| section.line);
-            self.note_at(line, "[ControlFlags] is about lists that users choose from: left to Windows".to_owned());
+            self.leave_at(line, "[ControlFlags] is about lists that users choose from: left to Windows".to_owned());
         }
         for section in ["ClassInstall32", &format!("ClassInstall32.NT{}", self.target.machine), "ClassInstall32.NT"] {
             if let Some(section) = own.inf.section(section) {
                 let text = format!("[{}] makes the class {}: left to Windows", section.name, header.class);
-                self.note_at(section.line, text);
+                self.leave_at(section.line, text);
             }
         }
         if header.extension.is_some() {

@@ -105,7 +105,7 @@ impl Compiler<'_> {
     /// `UmdfService = name, section`: Windows writes it into the registry of the framework when it installs the device.
     fn user_framework(&mut self, line: &Line) -> Result<()> {
         self.referenced(line, "UmdfService", &line.field(1))?;
-        self.note(line, format!("UmdfService={}: the framework's entry is left to Windows", line.field(0)));
+        self.leave(line, format!("UmdfService={}: the framework's entry is left to Windows", line.field(0)));
         Ok(())
     }
 

@@ -32,6 +32,14 @@ impl Line {
         if self.source.own { error } else { error.context(&self.source.name) }
     }
 
+    /// What is said about it: names the file and its line where that is not the package's own.
+    pub(super) fn said(&self, text: String) -> String {
+        match self.source.own {
+            true => text,
+            false => format!("{}, line {}: {text}", self.source.name, self.entry.line),
+        }
+    }
+
     /// A field with its strings replaced.
     pub(super) fn field(&self, index: usize) -> String {
         self.source.inf.expand(self.entry.field(index)).trim().to_owned()

@@ -274,16 +274,26 @@ impl<'a> Compiler<'a> {
     }
 
     fn note(&mut self, line: &Line, text: String) {
-        let text = match line.source.own {
-            true => text,
-            false => format!("{}, line {}: {text}", line.source.name, line.entry.line),
-        };
-        self.note_at(self.line_of(line), text);
+        self.remark(self.line_of(line), line.said(text), false);
     }
 
     fn note_at(&mut self, line: usize, text: String) {
+        self.remark(line, text, false);
+    }
+
+    /// Notes what Windows does itself when it finds the device.
+    fn leave(&mut self, line: &Line, text: String) {
+        self.remark(self.line_of(line), line.said(text), true);
+    }
+
+    /// The same for what is no line of a section.
+    fn leave_at(&mut self, line: usize, text: String) {
+        self.remark(line, text, true);
+    }
+
+    fn remark(&mut self, line: usize, text: String, later: bool) {
         if self.seen_notes.insert((line, text.clone())) {
-            self.notes.push(Note { line, text });
+            self.notes.push(Note { line, text, later });
         }
     }
 

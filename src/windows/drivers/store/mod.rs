@@ -271,7 +271,7 @@ impl<'t> Store<'t> {
             driver,
             signature,
             published: &added.published,
-            origin: &package.origin,
+            origin: &package.oem_path,
             file_size: self.homes.with_sizes.then(sizes),
             now: self.now,
         };
