@@ -59,8 +59,8 @@ pub(super) fn rename(tree: &mut Tree, path: &str, to: &str) -> Result<()> {
 
 /// The directory at a path, made where it is not there.
 pub(super) fn ensure_folder(tree: &mut Tree, path: &str, now: FileTime) -> Result<NodeId> {
-    let parts = path.split('\\').filter(|part| !part.is_empty());
-    parts.fold(Ok(tree.root()), |directory, part| ensure_directory(tree, directory?, part, now))
+    let mut parts = path.split('\\').filter(|part| !part.is_empty());
+    parts.try_fold(tree.root(), |directory, part| ensure_directory(tree, directory, part, now))
 }
 
 fn ensure_directory(tree: &mut Tree, parent: NodeId, name: &str, now: FileTime) -> Result<NodeId> {

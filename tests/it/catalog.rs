@@ -253,7 +253,7 @@ fn openssl_takes_the_same_signature() {
             .split("subject=")
             .find(|part| part.contains(&format!("CN = {}\n", verified.signer().unwrap().subject())))
             .unwrap();
-        let certificate = put("signer.pem", pem[pem.find("-----BEGIN").unwrap()..].as_bytes());
+        let certificate = put("signer.pem", &pem.as_bytes()[pem.find("-----BEGIN").unwrap()..]);
         let key =
             put("key.pem", tools.run("openssl", &["x509", "-in", text(&certificate), "-noout", "-pubkey"]).as_bytes());
         let (signed, signature) = (put("signed", &signed), put("signature", signature));

@@ -57,7 +57,7 @@ fn frames_go_on_where_the_last_ended() {
 /// Many windows of data: the decoder moves what it keeps.
 #[test]
 fn the_window_moves_on() {
-    let frame: Vec<u8> = (0..FRAME).map(|at| (at * at >> 7) as u8).collect();
+    let frame: Vec<u8> = (0..FRAME).map(|at| ((at * at) >> 7) as u8).collect();
     let mut decoder = Frames::new(window(15));
     for number in 0..20 {
         let mut packed = head(if number == 0 { "0" } else { "" }, FRAME);

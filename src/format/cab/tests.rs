@@ -31,7 +31,7 @@ fn unpack(cabinet: &Cabinet, wanted: impl Fn(&File) -> bool) -> Result<Contents>
 }
 
 fn sample(seed: usize, len: usize) -> Vec<u8> {
-    (0..len).map(|at| (at * at / (seed + 97) ^ at >> 9) as u8).collect()
+    (0..len).map(|at| ((at * at / (seed + 97)) ^ (at >> 9)) as u8).collect()
 }
 
 /// A cabinet with two folders, by somebody else's code.

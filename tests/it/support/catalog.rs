@@ -300,7 +300,7 @@ impl Order<'_> {
         if !self.is_old {
             let digest = Sha256::digest(&hashed).to_vec();
             let kind = if bytes.starts_with(b"MZ") { pe_image() } else { flat_file() };
-            let info = element(SEQUENCE, &[algorithm(SHA256), element(OCTETS, &[digest.clone()])]);
+            let info = element(SEQUENCE, &[algorithm(SHA256), element(OCTETS, std::slice::from_ref(&digest))]);
             let indirect = element(SEQUENCE, &[kind, info]);
             let indirect = element(SEQUENCE, &[oid("1.3.6.1.4.1.311.2.1.4"), element(SET, &[indirect])]);
             members.push(element(SEQUENCE, &[element(OCTETS, &[digest]), set([about(), vec![indirect]].concat())]));

@@ -71,7 +71,7 @@ fn package(drivers: &Path, number: usize) -> Result<()> {
          [Strings]\nwho=\"Bench\"\ndesc=\"A device\"\n"
     );
     fs::write(folder.join(format!("bench{number}.inf")), inf)?;
-    let program: Vec<u8> = (0..DRIVER_LEN).map(|at| (at * (number + 3) >> 3) as u8).collect();
+    let program: Vec<u8> = (0..DRIVER_LEN).map(|at| ((at * (number + 3)) >> 3) as u8).collect();
     fs::write(folder.join(format!("bench{number}.sys")), program)?;
     Ok(())
 }
