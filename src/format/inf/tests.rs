@@ -1,3 +1,5 @@
+//! Tests of what INF files say.
+
 use super::*;
 use crate::base::Machine;
 
