@@ -53,11 +53,12 @@ impl Machine {
 }
 
 #[cfg(test)]
-mod tests {
+pub(crate) mod tests {
     use super::*;
     use crate::error::Kind;
 
-    fn executable(machine: u16) -> Vec<u8> {
+    /// The least that counts as an executable for a machine.
+    pub(crate) fn executable(machine: u16) -> Vec<u8> {
         let mut image = vec![0; 0x60];
         image[..2].copy_from_slice(b"MZ");
         image[0x3C] = 0x40;

@@ -202,7 +202,8 @@ fn package(output: &Path, disk: &DiskArgs) -> Option<(Package, Wishes)> {
     let package = disk.pack.map_or_else(|| super::pack::package(output), Package::from);
     let wishes = super::pack::wishes(&disk.machine);
     let compressed = wishes.compression.is_some_and(|compression| compression != Compression::None);
-    let wanted = package != Package::Plain || compressed || wishes.checksum || wishes.catalog.is_some();
+    let of_machine = wishes.nic.is_some() || wishes.controller.is_some();
+    let wanted = package != Package::Plain || compressed || wishes.checksum || wishes.catalog.is_some() || of_machine;
     wanted.then_some((package, wishes))
 }
 

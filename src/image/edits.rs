@@ -638,4 +638,4 @@ fn listing(folder: &Path) -> Result<Vec<(String, PathBuf)>> {
 }
 
 #[cfg(test)]
-mod tests;
+pub(super) mod tests;

@@ -94,18 +94,9 @@ impl Windows {
 pub(crate) mod tests {
     use super::*;
     use crate::base::FileTime;
+    pub(crate) use crate::base::machine::tests::executable;
     use crate::format::hive::Value;
     use crate::tree::{Content, Link, Node, Times};
-
-    /// The least that counts as an executable for a machine.
-    pub(crate) fn executable(machine: u16) -> Vec<u8> {
-        let mut image = vec![0; 0x60];
-        image[..2].copy_from_slice(b"MZ");
-        image[0x3C] = 0x40;
-        image[0x40..0x44].copy_from_slice(b"PE\0\0");
-        image[0x44..0x46].copy_from_slice(&machine.to_le_bytes());
-        image
-    }
 
     /// A tree of files and their contents, with directories made as needed.
     pub(crate) fn tree_of(files: &[(&str, &[u8])]) -> Tree {

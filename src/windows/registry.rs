@@ -72,11 +72,14 @@ pub fn read_hive(tree: &Tree, path: &str) -> Result<Option<Hive>> {
     Hive::read_with(bytes, ReadOptions { logs: &logs, accept_dirty: true }).context(|| path).map(Some)
 }
 
-/// The control set that a SYSTEM hive says is the current one.
+/// The control set that the next start will have: `Select\Default`, which the loader follows, or else `Current`, that of the last start.
+/// They differ after a start that failed.
 pub fn current_control_set(system: &Hive) -> Option<KeyId> {
     let select = system.open("Select")?;
-    let number = system.value(select, "Current")?.as_dword()?;
-    system.open(&format!("ControlSet{number:03}"))
+    ["Default", "Current"].iter().find_map(|name| {
+        let number = system.value(select, *name)?.as_dword()?;
+        system.open(&format!("ControlSet{number:03}"))
+    })
 }
 
 /// The hives that a tree has: the key under which Windows shows each, and its file.

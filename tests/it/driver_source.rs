@@ -295,3 +295,22 @@ fn what_cannot_be_is_said() {
     let words = refused(&other);
     assert!(words.contains("1 package for other processors"), "{words}");
 }
+
+#[test]
+fn test_signing_is_set_in_an_image() {
+    let scene = Scene::new();
+    let image = scene.path("plain.vhd");
+    scene.build(&image, &[]);
+    assert!(!succeed(["bcd", text(&image)]).contains("testsigning"));
+    let said = succeed(["edit", text(&image), "--test-signing"]);
+    assert!(said.contains(r"test signing on, in \Boot\BCD"), "{said}");
+    let store = succeed(["bcd", text(&image)]);
+    let line = store.lines().find(|line| line.starts_with("testsigning")).unwrap_or_else(|| panic!("{store}"));
+    assert!(line.ends_with("Yes"), "{line}");
+    assert!(succeed(["edit", text(&image), "--test-signing"]).contains("on already"));
+
+    let uefi = scene.path("uefi.vhdx");
+    succeed(["build", "--wim", text(&scene.wim), "--image=2", "--output", text(&uefi)]);
+    let (code, words) = fail(["edit", text(&uefi), "--test-signing"]);
+    assert!(code != 0 && words.contains("another partition") && words.contains("bcdedit"), "{words}");
+}

@@ -80,7 +80,8 @@ impl Decoration {
         // "If the version is the same, the build has to be at least that": an INF for 10.0...14393 is for every later version too.
         let build =
             self.build.is_none_or(|build| build <= target.build || self.version.is_some_and(|version| version < own));
-        self.machine.is_none_or(|machine| machine == target.machine)
+        // "Starting with Windows Server 2003 SP1", what names no processor is for x86 alone (INF Manufacturer section).
+        self.machine.unwrap_or(Machine::X86) == target.machine
             && version
             && build
             && self.product.is_none_or(|product| product == target.product as u32)

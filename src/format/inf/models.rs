@@ -16,7 +16,8 @@ pub struct Model {
     pub description: String,
     /// The install section, without a decoration.
     pub install: String,
-    /// The ids: the hardware id first, then compatible ids; `%tokens%` replaced.
+    /// The ids: the hardware id first, then compatible ids; `%tokens%` replaced. An empty first one says that there are compatible ids only
+    /// (seen: input.inf); other empty ones say nothing.
     pub ids: Vec<String>,
 }
 
@@ -38,7 +39,7 @@ impl Inf {
                     manufacturer: manufacturer.first().to_owned(),
                     description: entry.first().to_owned(),
                     install: self.expand(entry.field(0)).into_owned(),
-                    ids: ids.filter(|id| !id.is_empty()).collect(),
+                    ids: ids.collect(),
                 });
             }
         }

@@ -282,7 +282,9 @@ fn check_file(
 ) {
     let Some(path) = service.driver_path().filter(|path| !is_file(tree, path)) else { return };
     let name = path.rsplit('\\').next().unwrap_or_default();
-    let is_packed = || package.is_some_and(|package| has_file(tree, package, name));
+    // Where CopyFiles of drivers go: what is elsewhere comes by nobody.
+    let is_usual = path.to_ascii_lowercase() == format!(r"\windows\system32\drivers\{}", name.to_ascii_lowercase());
+    let is_packed = || is_usual && package.is_some_and(|package| has_file(tree, package, name));
     if boot || !is_packed() {
         problems.push(Problem(Verdict::MissingFile, format!("{what}: there is no {path}")));
     }

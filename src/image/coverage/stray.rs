@@ -69,7 +69,7 @@ fn of(inf: &Inf, name: String, windows: &TargetOs) -> Option<Stray> {
     let mut claims = Vec::new();
     for model in inf.models(windows) {
         let install = install(inf, &model.install, windows);
-        for (place, id) in model.ids.into_iter().enumerate() {
+        for (place, id) in model.ids.into_iter().enumerate().filter(|(_, id)| !id.is_empty()) {
             let kind = if place == 0 { IdKind::Hardware } else { IdKind::Compatible };
             let index = u16::try_from(place.saturating_sub(1)).unwrap_or(u16::MAX);
             claims.push(Claim { id, kind, index, install: install.clone() });

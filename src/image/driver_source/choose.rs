@@ -51,7 +51,18 @@ pub(super) fn choose(tree: &Arc<Tree>, only: Option<&str>, origin: &str, target:
     for candidate in candidates {
         match kept.iter().find(|better| better.replaces(&candidate)) {
             Some(better) => {
-                let detail = format!("{} is for the same devices and fits better", better.path);
+                let mut detail = format!("{} is for the same devices and fits better", better.path);
+                let mut alone: Vec<&str> = candidate.fit.ids.difference(&better.fit.ids).map(String::as_str).collect();
+                if !alone.is_empty() {
+                    alone.sort_unstable();
+                    detail = format!(
+                        "{}: left out for {}, although it alone has {}",
+                        candidate.path,
+                        better.path,
+                        alone.join(", ")
+                    );
+                    found.notes.push(detail.clone());
+                }
                 found.left_out.push(LeftOut { path: candidate.path, why: Why::Superseded, detail });
             }
             None => kept.push(candidate),
@@ -128,7 +139,7 @@ fn fit(inf: &Inf, target: &TargetOs) -> Result<Fit, (Why, String)> {
     }
     let header = inf.header(target.machine).map_err(|error| (Why::Damaged, error.to_string()))?;
     let models = inf.models(target);
-    let models: Vec<_> = models.iter().filter(|model| !model.ids.is_empty()).collect();
+    let models: Vec<_> = models.iter().filter(|model| model.ids.iter().any(|id| !id.is_empty())).collect();
     if models.is_empty() {
         return Err(for_others(inf, target));
     }
@@ -137,8 +148,8 @@ fn fit(inf: &Inf, target: &TargetOs) -> Result<Fit, (Why, String)> {
         class: header.class.to_lowercase(),
         date: header.date,
         version: header.version,
-        hardware: models.iter().filter_map(|model| model.ids.first()).map(upper).collect(),
-        ids: models.iter().flat_map(|model| &model.ids).map(upper).collect(),
+        hardware: models.iter().filter_map(|model| model.ids.first()).filter(|id| !id.is_empty()).map(upper).collect(),
+        ids: models.iter().flat_map(|model| &model.ids).filter(|id| !id.is_empty()).map(upper).collect(),
     })
 }
 

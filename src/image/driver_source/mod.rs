@@ -27,6 +27,7 @@
 
 mod archive;
 mod choose;
+mod folder;
 mod open;
 mod place;
 
@@ -177,19 +178,21 @@ impl DriverSource {
     fn checked(&self, mut found: Collected, target: &TargetOs) -> Result<Collected> {
         found.notes.splice(0..0, self.notes.iter().cloned());
         if !found.packages.is_empty() {
-            let place = self.place();
-            let (host, own) = (place.display().to_string(), place.file_name().unwrap_or_default().to_string_lossy());
+            let host = self.place().display().to_string();
             for package in &mut found.packages {
-                package.oem_path = format!("{own}{}", package.origin.strip_prefix(&host).unwrap_or_default());
+                let within = package.origin.strip_prefix(&host).unwrap_or_default();
+                package.oem_path = format!(r"\{}", within.trim_start_matches('\\'));
             }
             return Ok(found);
         }
         let wanted = choose::words(target);
+        let notes = found.notes.join("; ");
         let error = match (&self.only, found.left_out.first()) {
             (Some(_), Some(left)) => Error::invalid(format_args!("no driver for {wanted}")).found(&left.detail),
-            _ if found.left_out.is_empty() => Error::invalid("no drivers")
+            _ if found.left_out.is_empty() && notes.is_empty() => Error::invalid("no drivers")
                 .found("no INF file")
                 .hint("drivers come as an INF file with files beside it"),
+            _ if found.left_out.is_empty() => Error::invalid("no drivers").found(notes),
             _ => Error::invalid(format_args!("no drivers for {wanted}"))
                 .found(found.summary())
                 .hint(found.left_out.first().map(LeftOut::to_string).unwrap_or_default()),

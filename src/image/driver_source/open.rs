@@ -6,12 +6,11 @@ use std::sync::Arc;
 use sha2::{Digest, Sha256};
 
 use super::choose::is_inf;
-use super::{DriverSource, archive};
+use super::{DriverSource, archive, folder};
 use crate::base::{Machine, ReadAt};
 use crate::error::{Context, Error, Result};
 use crate::format::cab;
 use crate::format::inf;
-use crate::image::edits;
 use crate::image::host::InputFile;
 use crate::image::lookup::{self, Found};
 use crate::image::media::{self, Media};
@@ -66,7 +65,8 @@ struct Opened {
 
 fn open(path: &Path) -> Result<Opened> {
     if path.is_dir() {
-        return Ok(Opened { tree: edits::tree_of(path)?, only: None, notes: Vec::new() });
+        let (tree, notes) = folder::all(path)?;
+        return Ok(Opened { tree, only: None, notes });
     }
     let file: Arc<dyn ReadAt> = Arc::new(InputFile::open(path)?);
     let mut start = [0; 4];
@@ -99,7 +99,13 @@ fn open(path: &Path) -> Result<Opened> {
     })?;
     let folder =
         path.parent().filter(|folder| !folder.as_os_str().is_empty()).map_or_else(|| PathBuf::from("."), PathBuf::from);
-    Ok(Opened { tree: edits::tree_of(&folder)?, only: Some(name.to_owned()), notes: Vec::new() })
+    if file.len() > inf::MAX_FILE as u64 {
+        return Err(Error::unsupported("size of an INF file").found(file.len()).allowed(inf::MAX_FILE));
+    }
+    let mut bytes = vec![0; file.len() as usize];
+    file.read_at(0, &mut bytes)?;
+    let (tree, notes) = folder::of_inf(&folder, &inf::Inf::parse(&bytes)?)?;
+    Ok(Opened { tree, only: Some(name.to_owned()), notes })
 }
 
 /// See [`DriverSource::fingerprint`].

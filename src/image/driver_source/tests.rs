@@ -7,6 +7,7 @@ use super::*;
 use crate::base::Machine;
 use crate::error::Kind;
 use crate::format::inf::ProductType;
+use crate::image::edits::tests::host;
 
 fn server(build: u32) -> TargetOs {
     TargetOs { machine: Machine::Amd64, major: 10, minor: 0, build, product: ProductType::Server, suites: 0 }
@@ -27,16 +28,6 @@ fn inf(decorations: &str, version: &str, ids: &[&str]) -> String {
 
 fn card(decorations: &str) -> String {
     inf(decorations, "01/01/2020,1.0.0.0", &[r"PCI\VEN_1AF4&DEV_1000"])
-}
-
-fn host(files: &[(&str, &str)]) -> tempfile::TempDir {
-    let folder = tempfile::tempdir().unwrap();
-    for (path, content) in files {
-        let path = folder.path().join(path);
-        fs::create_dir_all(path.parent().unwrap()).unwrap();
-        fs::write(path, content).unwrap();
-    }
-    folder
 }
 
 /// The paths of the packages below the source, as `FOLDER\NAME.inf`.

@@ -34,7 +34,7 @@ fn image() -> Tree {
 }
 
 /// A folder of the host: files with their contents.
-fn host(files: &[(&str, &str)]) -> tempfile::TempDir {
+pub(in crate::image) fn host(files: &[(&str, &str)]) -> tempfile::TempDir {
     let folder = tempfile::tempdir().unwrap();
     for (path, content) in files {
         let path = folder.path().join(path);

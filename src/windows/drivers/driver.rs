@@ -79,6 +79,10 @@ pub struct Note {
     pub later: bool,
 }
 
+/// `CONFIGFLAG_FINISH_INSTALL` of regstr.h: Windows has to go through the INF file once more when the device is there. Seen with packages
+/// that have co-installers or whose class has an installer.
+pub const FINISH_INSTALL: u32 = 0x400;
+
 /// How a device is installed: `DriverPackages\...\Configurations\NAME`.
 #[derive(Debug, Clone, Default)]
 pub struct Configuration {
@@ -86,7 +90,7 @@ pub struct Configuration {
     pub name: String,
     /// The function driver: absent where none is named, empty where the INF says that there is none.
     pub service: Option<String>,
-    /// `ConfigFlags`.
+    /// `ConfigFlags`: 0, or [`FINISH_INSTALL`].
     pub flags: u32,
     /// `ConfigScope`.
     pub scope: u32,

@@ -7,7 +7,7 @@ use super::library::{Line, Source};
 use super::{Compiler, Draft, number};
 use crate::error::{Error, Result};
 use crate::format::inf::{Decoration, Header, Model};
-use crate::windows::drivers::{Configuration, ConfigurationValue};
+use crate::windows::drivers::{Configuration, ConfigurationValue, FINISH_INSTALL};
 
 /// `ConfigScope`: which sections there are.
 mod scope {
@@ -62,11 +62,13 @@ impl Compiler<'_> {
         })?;
         let configuration = Configuration { name: name.clone(), scope: scope::INSTALL, ..Configuration::default() };
         let mut draft = Draft { configuration, feature: FEATURE_SCORE };
+        let left_before = self.left;
         self.install(&mut draft, &own, &name)?;
         self.each(&own, &name, ".HW", |own, line| own.hardware(&mut draft, line)).map(|found| {
             draft.configuration.scope |= if found { scope::HARDWARE } else { 0 };
         })?;
-        self.each(&own, &name, ".CoInstallers", |own, line| own.coinstallers(&mut draft, line))?;
+        let has_coinstallers =
+            self.each(&own, &name, ".CoInstallers", |own, line| own.coinstallers(&mut draft, line))?;
         self.each(&own, &name, ".Services", |own, line| own.services(&mut draft, line)).map(|found| {
             draft.configuration.scope |= if found { scope::SERVICES } else { 0 };
         })?;
@@ -91,6 +93,9 @@ impl Compiler<'_> {
             self.note(&line, format!("Include={file}: the image has no such file, and nothing of it is needed"));
         }
         merge(&mut draft.configuration.values);
+        if has_coinstallers || self.left > left_before {
+            draft.configuration.flags |= FINISH_INSTALL;
+        }
         Ok(draft)
     }
 
@@ -117,7 +122,11 @@ impl Compiler<'_> {
                 "delfiles" | "renfiles" => self.delete_files(line),
                 "addreg" | "delreg" | "bitreg" => self.registry_of(draft, line, "Driver", false)?,
                 "addproperty" => self.add_property(draft, line)?,
-                "featurescore" => draft.feature = feature_score(line)?,
+                // "Only processed when specified directly in the DDInstall section" (INF FeatureScore directive).
+                "featurescore" if self.library.is_in(line, name) => draft.feature = feature_score(line)?,
+                "featurescore" => {
+                    self.note(line, "FeatureScore of a section that is needed: does not count".to_owned())
+                }
                 "excludeid" => draft.configuration.exclude_ids.extend(line.names(0)),
                 "reboot" | "restart" => draft.configuration.reboot = true,
                 "driverver" => self.note(line, "DriverVer of an install section: that of [Version] counts".to_owned()),
@@ -220,6 +229,9 @@ impl Compiler<'_> {
             .configuration
             .values
             .push(ConfigurationValue { key: format!(r"Interfaces\{}", id.braced()), value: None });
+        if let Some(lines) = self.library.section(&line.source, &line.field(2)).ok().flatten() {
+            self.store_files_of(&lines)?;
+        }
         if line.entry.fields.iter().skip(1).any(|field| !field.is_empty()) {
             self.leave(
                 line,
@@ -227,6 +239,11 @@ impl Compiler<'_> {
             );
         }
         Ok(())
+    }
+
+    /// What `CopyFiles` of a section brings that Windows works through when it installs the device.
+    fn store_files_of(&mut self, lines: &[Line]) -> Result<()> {
+        lines.iter().filter(|line| line.entry.is("CopyFiles")).try_for_each(|line| self.store_files(line))
     }
 
     /// Declarative filters are known from Windows 10 1903 on, and the database's form of them is not known.
@@ -243,7 +260,7 @@ impl Compiler<'_> {
     }
 
     /// Notes sections that belong to install sections and that are none of the known ones, and what no configuration shows.
-    pub(super) fn say_what_else_there_is(&mut self, drafts: &[Draft], header: &Header) {
+    pub(super) fn say_what_else_there_is(&mut self, drafts: &[Draft], header: &Header) -> Result<()> {
         let own = self.library.own();
         let used: HashSet<String> = drafts.iter().map(|draft| draft.configuration.name.to_lowercase()).collect();
         for section in own.inf.sections() {
@@ -262,8 +279,10 @@ impl Compiler<'_> {
             let line = own.inf.section("ControlFlags").map_or(1, |section| section.line);
             self.leave_at(line, "[ControlFlags] is about lists that users choose from: left to Windows".to_owned());
         }
-        for section in ["ClassInstall32", &format!("ClassInstall32.NT{}", self.target.machine), "ClassInstall32.NT"] {
-            if let Some(section) = own.inf.section(section) {
+        if let Some(name) = own.inf.actual_section("ClassInstall32", self.target) {
+            let lines = self.library.section(&own, &name)?.unwrap_or_default();
+            self.store_files_of(&lines)?;
+            if let Some(section) = own.inf.section(&name) {
                 let text = format!("[{}] makes the class {}: left to Windows", section.name, header.class);
                 self.leave_at(section.line, text);
             }
@@ -277,6 +296,7 @@ impl Compiler<'_> {
                 self.note_at(1, text);
             }
         }
+        Ok(())
     }
 }
 

@@ -89,6 +89,23 @@ impl Compiler<'_> {
         Ok(())
     }
 
+    /// The files of a `CopyFiles` that Windows carries out later: they have to be in the package then.
+    pub(super) fn store_files(&mut self, line: &Line) -> Result<()> {
+        for name in line.names(0).iter().filter(|_| line.source.own) {
+            if let Some(file) = name.strip_prefix('@') {
+                self.copy_file(line, None, file, file)?;
+                continue;
+            }
+            for line in self.referenced(line, "CopyFiles", name)? {
+                let (target, source) = (line.field(0), line.field(1));
+                if !target.is_empty() {
+                    self.copy_file(&line, None, &target, if source.is_empty() { &target } else { &source })?;
+                }
+            }
+        }
+        Ok(())
+    }
+
     fn copy_list(&mut self, line: &Line, list: &str) -> Result<()> {
         let lines = self.referenced(line, "CopyFiles", list)?;
         let folder = self.destination(line, list)?;

@@ -25,6 +25,14 @@ pub(super) struct Line {
     pub entry: Entry,
 }
 
+impl Library<'_> {
+    /// Whether a line is one of a section of the package's own file, and none that is needed from elsewhere.
+    pub(super) fn is_in(&self, line: &Line, section: &str) -> bool {
+        let section = line.source.inf.section(section).filter(|_| line.source.own);
+        section.is_some_and(|section| section.entries.iter().any(|entry| entry.line == line.entry.line))
+    }
+}
+
 impl Line {
     /// What is wrong with it: names the line, and the file where it is not the package's own.
     pub(super) fn fault(&self, what: impl std::fmt::Display) -> Error {

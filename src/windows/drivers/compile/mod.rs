@@ -148,6 +148,8 @@ struct Compiler<'a> {
     service_strings: BTreeMap<String, String>,
     notes: Vec<Note>,
     seen_notes: HashSet<(usize, String)>,
+    /// How much of install sections was left to Windows.
+    left: usize,
     /// The line of the model at hand: what is said about an included file is said there.
     model_line: usize,
 }
@@ -170,6 +172,7 @@ impl<'a> Compiler<'a> {
             service_strings: BTreeMap::new(),
             notes: Vec::new(),
             seen_notes: HashSet::new(),
+            left: 0,
             model_line: 1,
         }
     }
@@ -181,6 +184,7 @@ impl<'a> Compiler<'a> {
         let mut order = Vec::new();
         for model in models {
             self.model_line = model.line;
+            self.check_model(model)?;
             let index = match by_install.get(&model.install.to_lowercase()) {
                 Some(index) => *index,
                 None => {
@@ -197,12 +201,18 @@ impl<'a> Compiler<'a> {
                 }
             }
         }
-        self.say_what_else_there_is(&drafts, &header);
+        self.say_what_else_there_is(&drafts, &header)?;
+        let own = self.library.own();
+        for target in own.inf.targets().iter().filter(|text| !text.is_empty() && Decoration::parse(text).is_none()) {
+            let line = own.inf.section("Manufacturer").map_or(1, |section| section.line);
+            self.note_at(
+                line,
+                format!("[Manufacturer]: {target} is no decoration that Windows of today knows: left out"),
+            );
+        }
         if let Some(catalog) = &header.catalog {
             if self.package.content(catalog).is_some() {
                 self.files.want(catalog);
-            } else {
-                self.note_at(1, format!("the catalog {catalog} is not in the package"));
             }
         }
         self.files.want(self.package.inf_name());
@@ -232,6 +242,25 @@ impl<'a> Compiler<'a> {
         })
     }
 
+    /// Refuses ids that no key of the database can be made of; notes texts that are not there.
+    fn check_model(&mut self, model: &Model) -> Result<()> {
+        for id in &model.ids {
+            let is_key = !id.contains('%') && id.split('\\').all(|part| !part.is_empty());
+            if !id.is_empty() && !is_key {
+                return Err(Error::corrupt(format_args!("line {}: id of a device", model.line))
+                    .found(id)
+                    .allowed(r"BUS\ID, its tokens in [Strings]"));
+            }
+        }
+        let own = self.library.own();
+        for text in [&model.manufacturer, &model.description] {
+            for token in own.inf.missing_tokens(text) {
+                self.note_at(model.line, format!("%{token}% is not in [Strings]: shown as it is"));
+            }
+        }
+        Ok(())
+    }
+
     /// The ids of a model.
     fn devices(&mut self, model: &Model, draft: &Draft) -> Vec<Device> {
         let own = self.library.own();
@@ -249,7 +278,7 @@ impl<'a> Compiler<'a> {
             description: lower_tokens(&model.description),
             manufacturer: lower_tokens(&model.manufacturer),
         };
-        model.ids.iter().enumerate().map(device).collect()
+        model.ids.iter().enumerate().filter(|(_, id)| !id.is_empty()).map(device).collect()
     }
 
     /// The lines of a section that a directive names, in the file of that line.
@@ -283,6 +312,7 @@ impl<'a> Compiler<'a> {
 
     /// Notes what Windows does itself when it finds the device.
     fn leave(&mut self, line: &Line, text: String) {
+        self.left += 1;
         self.remark(self.line_of(line), line.said(text), true);
     }
 

@@ -21,6 +21,8 @@ use crate::windows::drivers::{ConfigurationValue, EventLog, Service};
 const ASSOCIATED: u32 = 0x2;
 /// `SERVICE_BOOT_START`.
 const BOOT: u32 = 0;
+/// `StartType` of a service that does not start, the highest there is.
+const DISABLED: u32 = 4;
 /// `SERVICE_KERNEL_DRIVER` and `SERVICE_FILE_SYSTEM_DRIVER`, and the bits of programs (`SERVICE_WIN32`).
 const PROGRAMS: u32 = 0x30;
 
@@ -92,6 +94,12 @@ impl Compiler<'_> {
         let lacks = |what: &str| line.fault(format_args!("[{section}] has no {what}"));
         service.kind = kind.ok_or_else(|| lacks("ServiceType"))?;
         service.start = start.ok_or_else(|| lacks("StartType"))?;
+        if service.start > DISABLED {
+            let what = line.fault(format_args!("[{section}]: StartType"));
+            return Err(what
+                .found(service.start)
+                .allowed("0 (boot), 1 (system), 2 (automatic), 3 (demand), 4 (disabled)"));
+        }
         service.image_path = self.image_path(&service, &binary.ok_or_else(|| lacks("ServiceBinary"))?)?;
         Ok(service)
     }

@@ -142,9 +142,16 @@ impl Store<'_> {
             return Ok(if is_owned { Put::Kept } else { Put::Unclaimed });
         }
         let unsigned = if signature.signer.is_some() { "" } else { ", which nobody signed" };
+        if !is_owned && is_vital(target) {
+            return Err(Error::invalid("a file that Windows starts with, which no driver may replace").found(target));
+        }
         added.notes.push(format!("{target} ({}) is replaced by the package's ({}{unsigned})", words(old), words(new)));
         added.files += usize::from(self.put(target, content, Access::Inherited)?);
-        Ok(Put::Done)
+        if is_owned {
+            return Ok(Put::Done);
+        }
+        added.notes.push(format!("{target} came with this Windows: taking the package out will leave the new one"));
+        Ok(Put::Unclaimed)
     }
 
     /// A file of a package as a content of the tree, unread.
@@ -256,4 +263,22 @@ pub(super) fn catalog_of(published: &str) -> String {
 
 fn dotted([a, b, c, d]: [u16; 4]) -> String {
     format!("{a}.{b}.{c}.{d}")
+}
+
+/// Whether a file is one of those without which nothing starts, or in which Windows keeps its state.
+fn is_vital(path: &str) -> bool {
+    const FILES: [&str; 8] = [
+        r"\bootmgr",
+        r"\bootnxt",
+        r"\windows\system32\ntoskrnl.exe",
+        r"\windows\system32\hal.dll",
+        r"\windows\system32\winload.exe",
+        r"\windows\system32\winload.efi",
+        r"\windows\system32\ntdll.dll",
+        r"\windows\system32\ci.dll",
+    ];
+    const FOLDERS: [&str; 5] =
+        [r"\boot\", r"\efi\", r"\windows\boot\", r"\windows\system32\boot\", r"\windows\system32\config\"];
+    let path = path.to_ascii_lowercase();
+    FILES.contains(&path.as_str()) || FOLDERS.iter().any(|folder| path.starts_with(folder))
 }

@@ -30,12 +30,13 @@ mod pe_version;
 mod records;
 mod remove;
 mod services;
+mod stored;
 mod target;
 
 #[cfg(test)]
 mod tests;
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeSet, HashMap};
 
 use serde::Serialize;
 use uuid::{Uuid, uuid};
@@ -114,6 +115,8 @@ pub struct Store<'t> {
     /// Numbers of oemN.inf that are taken, whoever says so.
     taken: BTreeSet<u32>,
     usual: Option<files::Usual>,
+    /// Tags that are taken, by groups of drivers in lower case: looked up once for each.
+    tags: HashMap<String, BTreeSet<u32>>,
     notes: Vec<String>,
 }
 
@@ -168,7 +171,8 @@ impl<'t> Store<'t> {
         let homes = Homes::learn(system, drivers);
         let mut taken = files::published_numbers(tree);
         [system, drivers].into_iter().flatten().for_each(|hive| records::taken_numbers(hive, &mut taken));
-        let mut store = Self { tree, hives, set, target, now, homes, taken, usual: None, notes: Vec::new() };
+        let mut store =
+            Self { tree, hives, set, target, now, homes, taken, usual: None, tags: HashMap::new(), notes: Vec::new() };
         store.check_names()?;
         Ok(store)
     }
@@ -214,7 +218,9 @@ impl<'t> Store<'t> {
             }
             None => {
                 added.published = self.free_name()?;
-                self.homes.of(&driver.class_guid)
+                // The loader reads SYSTEM alone.
+                let boots = driver.services.iter().any(|service| service.start == 0 && service.included_from.is_none());
+                if boots { Home::System } else { self.homes.of(&driver.class_guid) }
             }
         };
         if oem_number(&added.published).is_none() {
@@ -271,6 +277,7 @@ impl<'t> Store<'t> {
             driver,
             signature,
             published: &added.published,
+            configured: home == Home::System,
             origin: &package.oem_path,
             file_size: self.homes.with_sizes.then(sizes),
             now: self.now,

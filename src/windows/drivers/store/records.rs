@@ -9,11 +9,13 @@ use crate::error::{Context, Result};
 use crate::format::hive::{Hive, KeyId, Value};
 use crate::windows::drivers::database::DATABASE;
 use crate::windows::drivers::database::layout::{OemInfMap, Version, architecture, device_id_bytes, oem_number};
-use crate::windows::drivers::{Configuration, Device, Driver, Signature};
+use crate::windows::drivers::{Configuration, Device, Driver, FINISH_INSTALL, Signature};
 use crate::windows::hive_files::HiveFile;
 
-/// `StatusFlags` of a package whose install sections are in the database (of 150 with them on a Windows 10, 131 have it).
-const CONFIGURED: u32 = 0x12;
+/// `StatusFlags` of most packages, whether or not their install sections are in the database.
+const STATUS: u32 = 0x12;
+/// What is added where a configuration is not finished (seen: viorng, usbcir and tsgenericusbdriver have 1Ah).
+const STATUS_UNFINISHED: u32 = 0x8;
 
 /// Bytes of an OemInfMap that are looked at: every number that [`Store`](super::Store) gives out.
 const LONGEST_MAP: usize = 0x2000;
@@ -23,6 +25,10 @@ pub(super) struct Record<'a> {
     pub(super) driver: &'a Driver,
     pub(super) signature: &'a Signature,
     pub(super) published: &'a str,
+    /// Whether what the INF file comes to is noted beside the package. In DRIVERS it is not: devices of those classes are installed by
+    /// what runs in user mode, which reads the INF file itself (seen in what DISM wrote for netkvm and viogpudo, captured by distrobuilder).
+    /// A configuration there would be taken for a finished one, and the class installer of the network would never see the device.
+    pub(super) configured: bool,
     pub(super) origin: &'a str,
     /// The sum of its files, where this Windows notes it.
     pub(super) file_size: Option<u64>,
@@ -59,7 +65,7 @@ impl Record<'_> {
             set_if_absent(hive, package, name, value)?;
         }
         // INF files without devices, such as those of classes, have none of the keys below (seen).
-        if driver.configurations.is_empty() {
+        if driver.configurations.is_empty() || !self.configured {
             return Ok(());
         }
         let configurations = hive.make_alike(package, "Configurations")?;
@@ -92,6 +98,7 @@ impl Record<'_> {
             version: driver.version,
             tail: 0,
         };
+        let unfinished = self.configured && driver.configurations.iter().any(|own| own.flags & FINISH_INSTALL != 0);
         let mut values = vec![
             ("", Value::sz(self.published)),
             ("ImportDate", Value::binary(self.now.0.to_le_bytes())),
@@ -101,7 +108,7 @@ impl Record<'_> {
             // Empty where nobody signed (seen).
             ("SignerName", Value::sz(self.signature.signer.as_deref().unwrap_or_default())),
             ("SignerScore", Value::dword(self.signature.score)),
-            ("StatusFlags", Value::dword(CONFIGURED)),
+            ("StatusFlags", Value::dword(if unfinished { STATUS | STATUS_UNFINISHED } else { STATUS })),
             ("Version", Value::binary(version.to_bytes())),
         ];
         let catalog = driver.catalog.as_ref().map(|catalog| ("Catalog", Value::sz(catalog)));
@@ -117,6 +124,9 @@ impl Record<'_> {
         let package = &self.driver.package_name;
         hive.set(inf, "", Value::multi_sz([package]))?;
         hive.set(inf, "Active", Value::sz(package))?;
+        if !self.configured {
+            return Ok(());
+        }
         // In the order in which the models name them, each once (seen: 32 of 203 lists are not sorted).
         let mut names: Vec<&str> = Vec::new();
         for configuration in &self.driver.configurations {

@@ -5,7 +5,7 @@ use serde::Serialize;
 use super::files::{CATALOGS, INF, catalog_of};
 use super::lockdown::{self, Locked};
 use super::services::OWN_VALUES;
-use super::{SOFTWARE, SYSTEM, Store, folder_of, is_owner, path_of, texts};
+use super::{Added, SOFTWARE, SYSTEM, Store, folder_of, is_owner, path_of, texts};
 use crate::base::near;
 use crate::error::{Context, Error, Result};
 use crate::format::hive::{KeyId, Value};
@@ -118,6 +118,7 @@ impl Store<'_> {
     fn remove_services(&mut self, home: Home, removed: &mut Removed) -> Result<()> {
         let set = self.set;
         let given = self.given_values(home, removed);
+        let mut orphans = Vec::new();
         let hive = self.hives.open(self.tree, SYSTEM)?;
         let Some(services) = hive.hive().subkey(set, "Services") else { return Ok(()) };
         let owned: Vec<(KeyId, Vec<String>)> = hive
@@ -132,6 +133,9 @@ impl Store<'_> {
             if owners.iter().any(|owner| is_owner(owner)) {
                 removed.notes.push(format!("service {name} stays: it belongs to {} too", owners.join(", ")));
                 hive.set(key, "Owners", Value::multi_sz(&owners))?;
+                if let Some(owner) = owners.iter().find(|owner| oem_number(owner).is_some()) {
+                    orphans.push((name, owner.clone()));
+                }
                 continue;
             }
             remove_service(hive, services, key, &name, &given)?;
@@ -142,7 +146,22 @@ impl Store<'_> {
                 None => removed.services.push(name),
             }
         }
-        Ok(())
+        orphans.iter().try_for_each(|(name, owner)| self.give_back(name, owner, removed))
+    }
+
+    /// Sets a service as the package has it that owns it from now on.
+    fn give_back(&mut self, name: &str, owner: &str, removed: &mut Removed) -> Result<()> {
+        let Some(driver) = self.stored(owner)? else {
+            removed
+                .notes
+                .push(format!("service {name} keeps the removed package's settings: that of {owner} cannot be read"));
+            return Ok(());
+        };
+        let Some(service) = driver.services.iter().find(|service| service.name.eq_ignore_ascii_case(name)) else {
+            return Ok(());
+        };
+        let mut added = Added { published: owner.to_owned(), ..Added::default() };
+        self.put_service(service, &driver, &mut added).context(|| format!("service {name} of {owner}"))
     }
 
     /// Names of services and values that the packages' install sections give to the services' own keys.
@@ -163,6 +182,12 @@ impl Store<'_> {
                 let values = hive.values(service).filter(|value| value.kind & !TYPE & !ADDING == 0);
                 given.extend(values.map(|value| (hive.name(service).to_string(), value.name.to_string())));
             }
+        }
+        // Packages of DRIVERS have no configurations: their own INF files tell.
+        let services = self.stored(&removed.published).ok().flatten().map(|driver| driver.services).unwrap_or_default();
+        for service in &services {
+            let own = service.values.iter().filter(|value| value.key.is_empty());
+            given.extend(own.filter_map(|value| Some((service.name.clone(), value.value.as_ref()?.0.clone()))));
         }
         given
     }

@@ -1,12 +1,12 @@
 //! Services of packages, in the current control set.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeSet, HashMap};
 
 use super::{Added, SYSTEM, Store, is_owner, own, service_key, texts};
 use crate::error::{Context, Error, Result};
 use crate::format::hive::{Hive, KeyId, Value};
 use crate::windows::drivers::database::DATABASE;
-use crate::windows::drivers::database::layout::Version;
+use crate::windows::drivers::database::layout::{Version, oem_number};
 use crate::windows::drivers::{ConfigurationValue, Driver, Service};
 use crate::windows::hive_files::HiveFile;
 
@@ -27,7 +27,8 @@ impl Store<'_> {
         Ok(())
     }
 
-    fn put_service(&mut self, service: &Service, driver: &Driver, added: &mut Added) -> Result<()> {
+    /// Puts a service as a package has it that owns it already.
+    pub(super) fn put_service(&mut self, service: &Service, driver: &Driver, added: &mut Added) -> Result<()> {
         let newer = self.newer_owner(service, driver, &added.published);
         let set = self.set;
         let hive = self.hives.open(self.tree, SYSTEM)?;
@@ -40,13 +41,47 @@ impl Store<'_> {
             let has_owner = texts(hive.hive(), key, "Owners").iter().any(|owner| is_owner(owner));
             return if has_owner { own(hive, key, &added.published) } else { Ok(()) };
         }
+        if let Some(key) = hive.hive().subkey(services, service.name.as_str())
+            && !texts(hive.hive(), key, "Owners").iter().any(|owner| oem_number(owner).is_some())
+            && hive.hive().value(key, "ImagePath").is_some()
+        {
+            let path = hive.hive().value(key, "ImagePath").and_then(|value| value.as_text()).unwrap_or_default();
+            if !same_file(&path, &service.image_path) {
+                added.notes.push(format!(
+                    "service {} came with this Windows, for {path}, and stays as it is: Windows sets it anew when it finds the device",
+                    service.name
+                ));
+                return Ok(());
+            }
+            added.notes.push(format!(
+                "service {} came with this Windows: it is set anew, and stays so when the package is taken out",
+                service.name
+            ));
+            // It must not go with its only owner.
+            let has_owner = texts(hive.hive(), key, "Owners").iter().any(|owner| is_owner(owner));
+            if has_owner {
+                own(hive, key, &added.published)?;
+            }
+        } else {
+            let key = hive.make_sibling(services, &service.name)?;
+            own(hive, key, &added.published)?;
+        }
         let key = hive.make_sibling(services, &service.name)?;
-        own(hive, key, &added.published)?;
         if let Some(newer) = newer {
             added.notes.push(format!("service {} stays as {newer} has it, which is newer", service.name));
             return Ok(());
         }
-        let tag = tag(hive.hive(), services, key, service)?;
+        let others: Vec<String> =
+            texts(hive.hive(), key, "Owners").into_iter().filter(|owner| *owner != added.published).collect();
+        let before = hive.hive().value(key, "ImagePath").and_then(|value| value.as_text());
+        if let Some(before) = before.filter(|before| !same_file(before, &service.image_path)) {
+            let owners = others.join(", ");
+            added.notes.push(format!(
+                "service {} ran {before} for {owners}, and runs {} now",
+                service.name, service.image_path
+            ));
+        }
+        let tag = tag(hive.hive(), services, key, service, &mut self.tags)?;
         for (name, value) in values(service, tag, |text| driver.indirect(text, &added.published)) {
             hive.set(key, name, value)?;
         }
@@ -108,6 +143,12 @@ impl Store<'_> {
     }
 }
 
+/// Whether two paths of drivers, as services have them, are of files of one name.
+fn same_file(one: &str, other: &str) -> bool {
+    let name = |path: &str| path.rsplit('\\').next().unwrap_or_default().to_lowercase();
+    name(one) == name(other)
+}
+
 /// The values of the key itself.
 fn values(service: &Service, tag: Option<u32>, indirect: impl Fn(&str) -> String) -> Vec<(&'static str, Value)> {
     let mut values = vec![
@@ -140,7 +181,13 @@ fn values(service: &Service, tag: Option<u32>, indirect: impl Fn(&str) -> String
 /// One that a service has stays. A new one is the number after the highest that is dealt out in the group, as DISM does it (seen: 21h
 /// for viostor, the highest before being 20h). `GroupOrderList` is left alone, as DISM leaves it: it has room for more tags than there
 /// are drivers, and what it does not name comes last.
-fn tag(hive: &Hive, services: KeyId, own: KeyId, service: &Service) -> Result<Option<u32>> {
+fn tag(
+    hive: &Hive,
+    services: KeyId,
+    own: KeyId,
+    service: &Service,
+    tags: &mut HashMap<String, BTreeSet<u32>>,
+) -> Result<Option<u32>> {
     let Some(group) = service.group.as_ref().filter(|_| DRIVER_TYPES.contains(&service.kind)) else {
         return Ok(service.tag);
     };
@@ -153,11 +200,15 @@ fn tag(hive: &Hive, services: KeyId, own: KeyId, service: &Service) -> Result<Op
     if let Some(tag) = tag(own).filter(|_| is_of_group(&own)) {
         return Ok(Some(tag));
     }
-    let taken: BTreeSet<u32> = hive.subkeys(services).filter(is_of_group).filter_map(tag).collect();
+    let taken = tags
+        .entry(group.to_lowercase())
+        .or_insert_with(|| hive.subkeys(services).filter(is_of_group).filter_map(tag).collect());
     let highest = taken.range(..DEALT_TAGS).next_back().copied().unwrap_or(0);
     // All dealt out: whatever is free.
     let free = (highest + 1..DEALT_TAGS).chain(1..=u32::MAX).find(|tag| !taken.contains(tag));
-    free.map(Some).ok_or_else(|| Error::invalid("no tag is free in the group").found(group))
+    let free = free.ok_or_else(|| Error::invalid("no tag is free in the group").found(group))?;
+    taken.insert(free);
+    Ok(Some(free))
 }
 
 /// Values and keys that the INF takes away.
