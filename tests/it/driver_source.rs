@@ -10,7 +10,7 @@ use nanovhd::format::cab::{Cabinet, Compression};
 use nanovhd::format::inf::{ProductType, TargetOs};
 use nanovhd::image::driver_source::{DriverSource, collect};
 
-use crate::support::program::{demo_wim, fail, succeed};
+use crate::support::program::{demo_wim, fail, nanovhd, output, succeed};
 use crate::support::tools::{Tools, testdata, text};
 
 const SERVER_2016: TargetOs =
@@ -313,4 +313,75 @@ fn test_signing_is_set_in_an_image() {
     succeed(["build", "--wim", text(&scene.wim), "--image=2", "--output", text(&uefi)]);
     let (code, words) = fail(["edit", text(&uefi), "--test-signing"]);
     assert!(code != 0 && words.contains("another partition") && words.contains("bcdedit"), "{words}");
+}
+
+/// A storage driver, whose service starts and runs what is said.
+fn storage(folder: &Path, version: &str, service: &str, start: u32, program: &str) {
+    fs::create_dir_all(folder).unwrap();
+    let inf = format!(
+        "[Version]\r\nSignature=\"$Windows NT$\"\r\nClass=SCSIAdapter\r\nClassGuid={{4d36e97b-e325-11ce-bfc1-08002be10318}}\r\n\
+         Provider=%who%\r\nDriverVer=01/02/2020,{version}\r\n[Manufacturer]\r\n%who%=Models,NTamd64.10.0\r\n\
+         [Models.NTamd64.10.0]\r\n%what%=Install,PCI\\VEN_1AF4&DEV_FFF1\r\n[Install]\r\nCopyFiles=@{program}\r\n\
+         [DestinationDirs]\r\nDefaultDestDir=12\r\n[SourceDisksNames]\r\n1=disk\r\n[SourceDisksFiles]\r\n{program}=1\r\n\
+         [Install.Services]\r\nAddService={service},2,Service\r\n[Service]\r\nServiceType=1\r\nStartType={start}\r\nErrorControl=1\r\n\
+         ServiceBinary=%12%\\{program}\r\nLoadOrderGroup=SCSI miniport\r\n[Strings]\r\nwho=\"Made\"\r\nwhat=\"A controller\"\r\n"
+    );
+    fs::write(folder.join("acme.inf"), inf).unwrap();
+    // The headers of a program for amd64, as far as they are looked at.
+    let mut bytes = vec![0; 0x200];
+    bytes[..2].copy_from_slice(b"MZ");
+    bytes[0x3C] = 0x80;
+    bytes[0x80..0x86].copy_from_slice(b"PE\0\0\x64\x86");
+    bytes.extend(version.as_bytes());
+    fs::write(folder.join(program), bytes).unwrap();
+}
+
+#[test]
+fn services_are_as_their_owners_have_them() {
+    let scene = Scene::new();
+    let image = scene.path("image.vhd");
+    let services =
+        |name: &str| succeed(["reg", text(&image), &format!(r"HKLM\SYSTEM\CurrentControlSet\Services\{name}")]);
+    let (one, two, own) = (scene.path("one"), scene.path("two"), scene.path("own"));
+    storage(&one, "1.0.0.0", "acme", 0, "acme.sys");
+    storage(&two, "2.0.0.0", "acme", 3, "acme2.sys");
+    storage(&own, "1.0.0.0", "storahci", 3, "mine.sys");
+    scene.build(&image, &["--driver", text(&one), "--allow-unsigned", "--test-signing"]);
+    let first = services("acme");
+    assert!(first.contains(r"System32\drivers\acme.sys"), "{first}");
+    let add = |drivers: &Path| {
+        let edited =
+            output(nanovhd(["edit", text(&image), "--driver", text(drivers), "--allow-unsigned", "--test-signing"]));
+        assert!(edited.status.success());
+        String::from_utf8_lossy(&edited.stderr).into_owned()
+    };
+    let said = add(&two);
+    assert!(said.contains("acme2.sys now"), "{said}");
+    assert!(services("acme").contains("acme2.sys"));
+    succeed(["edit", text(&image), "--remove-driver", "oem1.inf"]);
+    assert_eq!(services("acme"), first, "the older package has its service back");
+
+    // A service of Windows itself is not taken over by a package that runs something else.
+    let before = services("storahci");
+    assert!(add(&own).contains("service storahci came with this Windows"));
+    assert_eq!(services("storahci"), before);
+    succeed(["edit", text(&image), "--remove-driver", "oem1.inf"]);
+    assert_eq!(services("storahci"), before);
+}
+
+#[cfg(unix)]
+#[test]
+fn links_of_the_host_are_not_followed() {
+    let scene = Scene::new();
+    let drivers = scene.path("linked");
+    storage(&drivers, "1.0.0.0", "acme", 3, "acme.sys");
+    fs::rename(drivers.join("acme.sys"), scene.path("secret")).unwrap();
+    std::os::unix::fs::symlink(scene.path("secret"), drivers.join("acme.sys")).unwrap();
+    std::os::unix::fs::symlink(&drivers, drivers.join("itself")).unwrap();
+    let image = scene.path("image.vhd");
+    scene.build(&image, &[]);
+    let (_, words) = fail(["edit", text(&image), "--driver", text(&drivers), "--allow-unsigned", "--test-signing"]);
+    assert!(words.contains("acme.sys"), "{words}");
+    let found = collect(&drivers, &SERVER_2016).unwrap();
+    assert_eq!(found.notes.iter().filter(|note| note.contains("a link, which is not followed")).count(), 2);
 }

@@ -112,12 +112,20 @@ fn decorations_are_parsed_and_ranked() {
     }
     let admits = |text: &str| Decoration::parse(text).unwrap().admits(&NANO);
     for text in
-        ["NT", "NTamd64", "NTamd64.6.3", "NTamd64.10", "NTamd64.10.0...14393", "NTamd64.10.0.3", "NTamd64.6.1...99999"]
+        ["NTamd64", "NTamd64.6.3", "NTamd64.10", "NTamd64.10.0...14393", "NTamd64.10.0.3", "NTamd64.6.1...99999"]
     {
         assert!(admits(text), "{text}");
     }
-    for text in ["NTx86", "NTamd64.10.0.1", "NTamd64.10.0...14394", "NTamd64.10.1", "NTamd64.11", "NTamd64.10.0..0x40"]
-    {
+    for text in [
+        "NT",
+        "NT.10.0",
+        "NTx86",
+        "NTamd64.10.0.1",
+        "NTamd64.10.0...14394",
+        "NTamd64.10.1",
+        "NTamd64.11",
+        "NTamd64.10.0..0x40",
+    ] {
         assert!(!admits(text), "{text}");
     }
 }

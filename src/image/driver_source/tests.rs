@@ -155,14 +155,17 @@ fn what_does_not_fit_is_told() {
 #[test]
 fn one_inf_file_is_one_package() {
     let folder = host(&[
-        ("net.inf", &card("NTamd64.6.1")),
+        ("net.inf", &(card("NTamd64.6.1") + "[SourceDisksFiles]\r\na.sys=1,\\sub\r\n")),
         ("other.inf", &card("NTamd64.6.1")),
         ("sub/a.sys", "driver"),
+        ("else/b.sys", "of no account"),
         ("not.txt", ""),
     ]);
     let found = collect(&folder.path().join("net.inf"), &server(14393)).unwrap();
     assert_eq!(found.packages.len(), 1);
     assert_eq!(found.packages[0].read(r"SUB\a.sys").unwrap().unwrap(), b"driver");
+    assert_eq!(found.packages[0].read(r"else\b.sys").unwrap(), None);
+    assert_eq!(found.packages[0].oem_path, r"\");
     let error = collect(&folder.path().join("not.txt"), &server(14393)).err().unwrap();
     assert!(error.to_string().contains("nothing that drivers come in"), "{error}");
 }

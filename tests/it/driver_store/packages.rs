@@ -123,7 +123,9 @@ fn what_is_written_is_laid_out_as_what_windows_has() {
         (r"PCI\VEN_1AF4&DEV_1041", "netkvm", 3),
     ] {
         let candidate = database.candidates(id).find(|candidate| names.contains(&candidate.package.published)).unwrap();
-        assert_eq!(candidate.configuration.unwrap().service.as_deref(), Some(service));
+        // In DRIVERS nothing is noted of what the INF file comes to (what distrobuilder has of netkvm).
+        let configured = candidate.configuration.map(|configuration| configuration.service.as_deref());
+        assert_eq!(configured, (start == 0).then_some(Some(service)));
         let key = after.open(&format!(r"ControlSet001\Services\{service}")).unwrap();
         let number = |name: &str| after.value(key, name).unwrap().as_dword();
         assert_eq!((number("Type"), number("Start")), (Some(1), Some(start)));

@@ -210,10 +210,9 @@ impl<'a> Compiler<'a> {
                 format!("[Manufacturer]: {target} is no decoration that Windows of today knows: left out"),
             );
         }
-        if let Some(catalog) = &header.catalog {
-            if self.package.content(catalog).is_some() {
-                self.files.want(catalog);
-            }
+        // One that is not there is told by whoever asks for the signature.
+        if let Some(catalog) = header.catalog.as_ref().filter(|catalog| self.package.content(catalog).is_some()) {
+            self.files.want(catalog);
         }
         self.files.want(self.package.inf_name());
         self.notes.sort_by_key(|note| note.line);

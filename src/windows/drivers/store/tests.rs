@@ -361,9 +361,20 @@ fn packages_go_into_the_hive_of_their_class() {
     let key = r"DriverDatabase\DriverPackages\disk1.inf_amd64_1111111111111111";
     let display = uuid!("4d36e968-e325-11ce-bfc1-08002be10318");
     let usb = uuid!("36fc9e60-c465-11cf-8056-444553540000");
+    let with_start = |class, start| {
+        let mut driver = Driver { class_guid: class, ..driver() };
+        driver.services.iter_mut().for_each(|service| service.start = start);
+        driver
+    };
+    let mut tree = image();
+    add(&mut tree, &package(b"driver"), &with_start(display, 0));
+    assert!(get(&tree, SYSTEM, key, "Version").is_some(), "the loader reads SYSTEM alone");
     for (class, home) in [(SCSI, SYSTEM), (usb, SYSTEM), (NET, DRIVERS), (display, DRIVERS)] {
         let mut tree = image();
-        add(&mut tree, &package(b"driver"), &Driver { class_guid: class, ..driver() });
+        add(&mut tree, &package(b"driver"), &with_start(class, 3));
+        let configurations = format!(r"{key}\Configurations");
+        let is_there = read_hive(&tree, home).unwrap().unwrap().open(&configurations).is_some();
+        assert_eq!(is_there, home == SYSTEM, "in DRIVERS there are none");
         assert!(get(&tree, home, key, "Version").is_some(), "{class}");
         assert!(get(&tree, SYSTEM, "DriverDatabase", "OemInfMap").is_some(), "the numbers are in SYSTEM for both");
         assert_eq!(get(&tree, DRIVERS, "DriverDatabase", "OemInfMap"), None);
@@ -371,7 +382,7 @@ fn packages_go_into_the_hive_of_their_class() {
     let mut tree = image();
     let config = tree.find(r"\Windows\System32\config").unwrap();
     tree.remove_link(config, &"DRIVERS".encode_utf16().collect::<Vec<_>>()).unwrap();
-    add(&mut tree, &package(b"driver"), &Driver { class_guid: NET, ..driver() });
+    add(&mut tree, &package(b"driver"), &with_start(NET, 3));
     assert!(get(&tree, SYSTEM, key, "Version").is_some(), "an image without the other hive");
 }
 
