@@ -13,7 +13,7 @@ use crate::windows::registry::{self, Found};
 
 /// Behind `nanovhd reg --help`.
 pub(super) const HELP: &str = r"Keys:
-  HKLM\SYSTEM, SOFTWARE, SAM, SECURITY, DRIVERS, COMPONENTS, BCD00000000   (CurrentControlSet is what Select\Current says)
+  HKLM\SYSTEM, SOFTWARE, SAM, SECURITY, DRIVERS, COMPONENTS, BCD00000000   (CurrentControlSet is what Select\Default says)
   HKU\.DEFAULT, HKU\S-1-5-19, HKU\S-1-5-21-...   (the users' own, by the list of profiles), HKCR, HKCC
   SOURCE may also be a hive file itself: KEY is then the path within it, as it is with --hive. Such keys are shown where
   `reg load HKLM\NAME` would put them.

@@ -1,6 +1,6 @@
 //! What a user wants changed about the files of an image: the same for `build` and `edit`.
 //!
-//! Edits are made in one order, whatever the order of the arguments: deletions, then copies, then the registry, then [drivers], each kind
+//! Edits are made in one order, whatever the order of the arguments: deletions, then copies, then the registry, then drivers, each kind
 //! in the order in which it was asked for, and last what makes it a [machine of its own](setup). So a file can be deleted and put
 //! there afresh, and a hive that was copied is the one that a `.reg` file changes, and that drivers go into.
 //!

@@ -1,7 +1,7 @@
 //! What `regedit` does with a `.reg` file, to the hives of an installation that does not run.
 //!
-//! Keys lie where [`registry`] finds them; each is named from its root, and `CurrentControlSet` is the one that
-//! `Select\Current` names. Users have hives of their own, which are nobody's "current" one while nobody is logged on.
+//! Keys lie where [`registry`](super::registry) finds them; each is named from its root, and `CurrentControlSet` is the one
+//! that the next start will have. Users have hives of their own, which are nobody's "current" one while nobody is logged on.
 //!
 //! As with regedit, deleting what is not there is no error. Keys that are symbolic links, `CurrentControlSet` apart, are not followed
 //! but refused. So are hives that were not left clean and that no log mends: what they lack might be what is to be changed.

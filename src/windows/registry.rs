@@ -10,8 +10,8 @@
 //! | `HKCR` | `HKLM\SOFTWARE\Classes` |
 //! | `HKCC` | `HKLM\SYSTEM\CurrentControlSet\Hardware Profiles\Current` |
 //!
-//! `CurrentControlSet` is a link that the kernel makes when it starts; here it is what `Select\Current` says. Links that are in
-//! the hives themselves (in `SOFTWARE` there are some) are followed.
+//! `CurrentControlSet` is a link that the kernel makes when it starts; here it is what `Select\Default` says, or else `Current`. Links
+//! that are in the hives themselves (in `SOFTWARE` there are some) are followed.
 
 use std::ops::ControlFlow;
 

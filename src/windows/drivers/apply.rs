@@ -83,7 +83,7 @@ impl fmt::Display for NewPackage {
 /// Does what is asked for. What changes is made at `now`. After an error the tree is of no use.
 ///
 /// # Errors
-/// Those of [`Store::open`], of what gives the packages, of [`compile`] and [`trust::check`], of [`Store::add`] and [`Store::remove`];
+/// Those of [`Store::open`], of what gives the packages, of [`compile()`] and [`trust::check`], of [`Store::add`] and [`Store::remove`];
 /// [`Unsupported`](crate::error::Kind::Unsupported) and [`Corrupt`](crate::error::Kind::Corrupt) for packages whose signature is not enough.
 pub fn apply(tree: &mut Tree, request: Request<'_>, now: FileTime) -> Result<Report> {
     let mut report = Report::default();
