@@ -1,5 +1,6 @@
 //! Floor 2: one place per on-disk format.
 
+pub mod assembly;
 pub mod bcd;
 pub mod cab;
 pub mod catalog;

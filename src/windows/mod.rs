@@ -4,6 +4,7 @@ mod about;
 pub mod boot;
 pub mod drivers;
 mod hive_files;
+pub mod packages;
 mod place;
 pub mod regedit;
 pub mod registry;

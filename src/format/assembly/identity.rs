@@ -1,0 +1,100 @@
+//! The identity of an assembly.
+
+use std::fmt;
+
+use serde::{Serialize, Serializer};
+
+use super::Element;
+use crate::error::{Error, Result};
+
+/// A version in four parts, in the order of their weight.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct Version(pub [u16; 4]);
+
+/// Who an assembly is: `assemblyIdentity`.
+///
+/// Texts are as they were written; they are compared without regard to case.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize)]
+pub struct Identity {
+    /// `name`.
+    pub name: String,
+    /// `version`.
+    pub version: Version,
+    /// `processorArchitecture`: `amd64`, `x86`, `wow64`, `msil`, ...
+    pub architecture: String,
+    /// `language`: `neutral`, `en-US`, `*`.
+    pub language: String,
+    /// `publicKeyToken`.
+    pub public_key_token: String,
+    /// `versionScope`: `nonSxS`.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub version_scope: Option<String>,
+    /// `type`: `win32`, `dualModeDriver`, ...
+    #[serde(rename = "type", skip_serializing_if = "Option::is_none")]
+    pub kind: Option<String>,
+}
+
+impl Version {
+    /// Four numbers with dots; those that are missing are 0.
+    pub fn parse(text: &str) -> Option<Self> {
+        let mut parts = [0; 4];
+        let mut numbers = text.split('.');
+        for part in &mut parts {
+            let Some(number) = numbers.next() else { break };
+            *part = number.trim().parse().ok()?;
+        }
+        numbers.next().is_none().then_some(Self(parts))
+    }
+}
+
+impl fmt::Display for Version {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let [major, minor, build, revision] = self.0;
+        write!(f, "{major}.{minor}.{build}.{revision}")
+    }
+}
+
+impl Serialize for Version {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        serializer.collect_str(self)
+    }
+}
+
+impl Identity {
+    /// Reads an `assemblyIdentity`.
+    ///
+    /// # Errors
+    /// [`Corrupt`](crate::error::Kind::Corrupt) without a name, or with a version that is none.
+    pub fn read(element: &Element) -> Result<Self> {
+        let line = format_args!("line {}", element.line()).to_string();
+        let text = |name: &str| element.filled(name).map(str::to_owned);
+        let name = text("name").ok_or_else(|| Error::corrupt("an identity without a name").context(&line))?;
+        let version = match element.filled("version") {
+            None | Some("*") => Version::default(),
+            Some(version) => Version::parse(version).ok_or_else(|| {
+                Error::corrupt("version of an assembly").found(version).allowed("four numbers").context(&line)
+            })?,
+        };
+        element.mark_attributes(|name| name.eq_ignore_ascii_case("buildType"));
+        Ok(Self {
+            name,
+            version,
+            architecture: text("processorArchitecture").unwrap_or_else(|| "neutral".into()),
+            language: text("language").unwrap_or_else(|| "neutral".into()),
+            public_key_token: text("publicKeyToken").unwrap_or_default(),
+            version_scope: text("versionScope"),
+            kind: text("type"),
+        })
+    }
+
+    /// Whether it is of no language.
+    pub fn is_neutral(&self) -> bool {
+        ["", "neutral", "none"].iter().any(|none| self.language.eq_ignore_ascii_case(none))
+    }
+
+    /// `name~token~architecture~language~version`, as packages are called: no language for neutral ones.
+    pub fn package_id(&self) -> String {
+        let language = if self.is_neutral() { "" } else { &self.language };
+        format!("{}~{}~{}~{language}~{}", self.name, self.public_key_token, self.architecture, self.version)
+    }
+}
