@@ -6,6 +6,7 @@
 //! ```
 
 pub mod bundle;
+pub mod first_boot;
 pub mod plan;
 
 pub use bundle::Bundle;
