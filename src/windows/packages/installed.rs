@@ -195,7 +195,8 @@ impl Installed {
 
     /// Its languages, for messages.
     pub fn languages(&self) -> Vec<String> {
-        let of_packages = self.packages.iter().filter(|package| package.is_installed() && !package.identity.is_neutral());
+        let of_packages =
+            self.packages.iter().filter(|package| package.is_installed() && !package.identity.is_neutral());
         let mut found: Vec<String> = self.about.languages.clone();
         for language in of_packages.map(|package| &package.identity.language) {
             if !found.iter().any(|known| known.eq_ignore_ascii_case(language)) {

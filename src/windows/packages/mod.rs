@@ -11,4 +11,4 @@ pub mod plan;
 
 pub use bundle::Bundle;
 pub use installed::{ComponentStore, Installed, InstalledPackage};
-pub use plan::{Change, ComponentPlan, Effect, EffectKind, LeftOut, PackagePlan, Payload, Plan};
+pub use plan::{Change, ComponentPlan, Effect, EffectKind, LeftOut, PackagePlan, Payload, Plan, Sums, UpdatePlan};
