@@ -31,8 +31,10 @@ pub struct PackagePlan {
     pub release_type: Option<String>,
     /// The package that it is nested in, by its place in the plan; none for one that was asked for.
     pub within: Option<usize>,
-    /// The package of the image that it belongs to, by its id, where it wants one.
+    /// The package of the image or of the plan that it belongs to, by its id, where it wants one.
     pub parent: Option<String>,
+    /// Older versions of it that the image has installed, by their ids.
+    pub supersedes: Vec<String>,
     /// Whether it is in the image already.
     pub is_there: bool,
     /// Its updates (features), by their names.
@@ -41,6 +43,8 @@ pub struct PackagePlan {
     pub manifest: Arc<[u8]>,
     /// Its `.cat`; none for one that nobody has signed.
     pub catalog: Option<Arc<[u8]>>,
+    /// What its manifest says that is not carried out.
+    pub left_out: Vec<LeftOut>,
 }
 
 /// A feature of a package.
@@ -259,9 +263,14 @@ pub struct Sums {
 }
 
 impl Plan {
-    /// What is not carried out, with the component that it is of.
-    pub fn left_out(&self) -> impl Iterator<Item = (&ComponentPlan, &LeftOut)> {
-        self.components.iter().flat_map(|component| component.left_out.iter().map(move |left| (component, left)))
+    /// What is not carried out, with the file whose line it is.
+    pub fn left_out(&self) -> impl Iterator<Item = (String, &LeftOut)> {
+        let of_packages = self.packages.iter().flat_map(|package| {
+            package.left_out.iter().map(|left| (format!("{}.mum", package.identity.package_id()), left))
+        });
+        of_packages.chain(self.components.iter().flat_map(|component| {
+            component.left_out.iter().map(|left| (format!("{}.manifest", component.keyform), left))
+        }))
     }
 
     /// The bundles of which something is not carried out, by their places: those that ask for such a component, and the one that it is in.
@@ -279,13 +288,17 @@ impl Plan {
             let asking = component.deployments.iter().filter_map(|deployment| asking.get(deployment)).flatten();
             asking.copied().chain([component.bundle])
         });
-        bundles.collect()
+        let of_packages = self.packages.iter().filter(|package| !package.left_out.is_empty());
+        bundles.chain(of_packages.map(|package| package.bundle)).collect()
     }
 
     /// How much it comes to.
     pub fn sums(&self) -> Sums {
-        let mut sums =
-            Sums { packages: self.packages.iter().filter(|package| !package.is_there).count(), ..Sums::default() };
+        let mut sums = Sums::default();
+        for package in &self.packages {
+            sums.packages += usize::from(!package.is_there);
+            sums.left_out += package.left_out.len();
+        }
         for component in &self.components {
             if !component.is_there {
                 sums.components += usize::from(!component.is_deployment);

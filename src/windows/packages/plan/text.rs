@@ -24,8 +24,8 @@ impl fmt::Display for Plan {
         self.components.iter().try_for_each(|component| self.component(f, component))?;
         if self.left_out().next().is_some() {
             writeln!(f, "\nNot carried out")?;
-            for (component, LeftOut { what, line, why }) in self.left_out() {
-                writeln!(f, "  {}.manifest, line {line}: {what}: {why}", component.keyform)?;
+            for (file, LeftOut { what, line, why }) in self.left_out() {
+                writeln!(f, "  {file}, line {line}: {what}: {why}")?;
             }
         }
         writeln!(f, "\n{}", self.sums())
@@ -54,6 +54,9 @@ impl Plan {
         }
         if let Some(parent) = &package.parent {
             write!(f, ", belongs to {parent}")?;
+        }
+        if !package.supersedes.is_empty() {
+            write!(f, ", supersedes {}", package.supersedes.join(", "))?;
         }
         writeln!(f)?;
         for update in package.updates.iter().filter(|update| update.is_selectable || !update.is_on) {
@@ -200,7 +203,9 @@ impl Serialize for Plan {
                 release_type: package.release_type.as_deref(),
                 within: package.within.as_ref().and_then(id),
                 parent: package.parent.as_deref(),
+                supersedes: &package.supersedes,
                 is_there: package.is_there,
+                left_out: &package.left_out,
                 updates: package
                     .updates
                     .iter()
@@ -259,8 +264,10 @@ struct PackageView<'p> {
     release_type: Option<&'p str>,
     within: Option<String>,
     parent: Option<&'p str>,
+    supersedes: &'p [String],
     is_there: bool,
     updates: Vec<UpdateView<'p>>,
+    left_out: &'p [LeftOut],
 }
 
 #[derive(Serialize)]
