@@ -7,7 +7,9 @@
 
 pub mod bundle;
 pub mod first_boot;
+pub mod installed;
 pub mod plan;
 
 pub use bundle::Bundle;
-pub use plan::{Change, ComponentPlan, Effect, EffectKind, LeftOut, PackagePlan, Payload, Plan};
+pub use installed::{ComponentStore, Installed, InstalledPackage};
+pub use plan::{Change, ComponentPlan, Effect, EffectKind, LeftOut, PackagePlan, Payload, Plan, Sums, UpdatePlan};
