@@ -370,6 +370,18 @@ impl Edits {
     }
 }
 
+/// What is to be said if the first start needs more room than there is.
+pub(super) fn little_room(needed: u64, free: u64) -> Option<String> {
+    (needed > free).then(|| {
+        format!(
+            "the packages that are left to the first start need some {} MiB of free space then, and the volume has {} MiB: make the disk \
+             larger (--size), or they will fail",
+            needed.div_ceil(1 << 20),
+            free >> 20
+        )
+    })
+}
+
 /// A tree of all that is in a folder of the host. Files and directories have the time of their last modification, in all four places, and
 /// no more metadata; links of the host are followed.
 pub fn tree_of(folder: &Path) -> Result<Tree> {
