@@ -5,8 +5,11 @@
 //!        --compile--> Plan: what each component changes, what cannot be done --apply--> Tree, hives, records
 //! ```
 
+pub mod base;
 pub mod bundle;
 pub mod plan;
+#[cfg(test)]
+mod wcp_sample;
 
 pub use bundle::Bundle;
 pub use plan::{Change, ComponentPlan, Effect, EffectKind, LeftOut, PackagePlan, Payload, Plan};
