@@ -5,10 +5,13 @@
 //!        --compile--> Plan: what each component changes, what cannot be done --apply--> Tree, hives, records
 //! ```
 
+pub mod base;
 pub mod bundle;
 pub mod first_boot;
 pub mod installed;
 pub mod plan;
+#[cfg(test)]
+mod wcp_sample;
 
 pub use bundle::Bundle;
 pub use installed::{ComponentStore, Installed, InstalledPackage};
