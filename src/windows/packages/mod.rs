@@ -5,9 +5,13 @@
 //!        --compile--> Plan: what each component changes, what cannot be done --apply--> Tree, hives, records
 //! ```
 
+pub mod apply;
 pub mod bundle;
+mod image;
 pub mod installed;
+mod journal;
 pub mod plan;
+mod records;
 
 pub use bundle::Bundle;
 pub use installed::{ComponentStore, Installed, InstalledPackage};
