@@ -36,6 +36,15 @@ fn is_zero(number: &usize) -> bool {
 }
 
 impl Changed {
+    /// Adds what changed in the same hive later.
+    pub(super) fn add(&mut self, later: &Self) {
+        self.keys_made += later.keys_made;
+        self.keys_deleted += later.keys_deleted;
+        self.values_set += later.values_set;
+        self.values_deleted += later.values_deleted;
+        self.descriptors_set += later.descriptors_set;
+    }
+
     fn is_nothing(&self) -> bool {
         self.keys_made + self.keys_deleted + self.values_set + self.values_deleted + self.descriptors_set == 0
     }

@@ -2,6 +2,7 @@
 
 use std::collections::HashMap;
 
+use super::installed::SERVICING as CBS;
 use super::journal::{FILES, Journal, Place};
 use crate::base::name::windows_fault;
 use crate::base::security::{Descriptor, Sid, mask};
@@ -10,8 +11,8 @@ use crate::error::{Context, Error, Result};
 use crate::format::hive::{Hive, KeyId, Value, kind};
 use crate::tree::{Content, DescriptorId, Link, Node, NodeId, Times, Tree, attributes};
 use crate::windows::hive_files::{Changed, HiveFile, HiveFiles};
-use crate::windows::registry::{self, KEY_SYM_LINK};
 use crate::windows::place;
+use crate::windows::registry::{self, KEY_SYM_LINK};
 
 pub(super) const SOFTWARE: &str = r"\Windows\System32\config\SOFTWARE";
 pub(super) const COMPONENTS: &str = r"\Windows\System32\config\COMPONENTS";
@@ -20,11 +21,6 @@ const DEFAULT_USER: &str = r"\Users\Default\NTUSER.DAT";
 
 /// The component store.
 pub(super) const STORE: &str = r"\Windows\WinSxS";
-/// Its manifests.
-pub(super) const MANIFESTS: &str = r"\Windows\WinSxS\Manifests";
-
-/// The key of Component Based Servicing in SOFTWARE.
-pub(super) const CBS: &str = r"Microsoft\Windows\CurrentVersion\Component Based Servicing";
 
 /// Folders and files of the store that are looked at for what is usual.
 const SAMPLE: usize = 64;
@@ -63,7 +59,8 @@ impl<'t> Image<'t> {
     /// [`NotWindows`](crate::error::Kind::NotWindows) for a tree without them; [`Corrupt`](crate::error::Kind::Corrupt) for those that were not left clean.
     pub(super) fn open(tree: &'t mut Tree, now: FileTime) -> Result<Self> {
         if tree.find(SOFTWARE).is_none() {
-            let error = Error::new(crate::error::Kind::NotWindows, "the image has no place for packages: a hive is missing");
+            let error =
+                Error::new(crate::error::Kind::NotWindows, "the image has no place for packages: a hive is missing");
             return Err(error.found(SOFTWARE));
         }
         let mut hives = HiveFiles::new(now);
@@ -112,12 +109,15 @@ impl<'t> Image<'t> {
 
     /// An error, if there is such work.
     pub(super) fn refuse_pending(&self) -> Result<()> {
-        self.pending().map_or(Ok(()), |what| {
-            Err(Error::unsupported("the image is in the middle of servicing")
-                .found(what)
-                .hint("start its Windows once and shut it down, so that it finishes; or take an image that is at rest"))
-        })
+        self.pending().map_or(Ok(()), |what| Err(in_the_middle(what)))
     }
+}
+
+/// What is said of an image with such work.
+pub(super) fn in_the_middle(what: String) -> Error {
+    Error::unsupported("the image is in the middle of servicing")
+        .found(what)
+        .hint("start its Windows once and shut it down, so that it finishes; or take an image that is at rest")
 }
 
 /// Keys and values.
@@ -314,7 +314,12 @@ impl Image<'_> {
     }
 
     /// Puts a new file at a path where there is none; whether it did.
-    pub(super) fn put_if_absent(&mut self, path: &str, content: Content, descriptor: Option<DescriptorId>) -> Result<bool> {
+    pub(super) fn put_if_absent(
+        &mut self,
+        path: &str,
+        content: Content,
+        descriptor: Option<DescriptorId>,
+    ) -> Result<bool> {
         if self.tree.find(path).is_some() {
             return Ok(false);
         }

@@ -8,10 +8,14 @@
 pub mod base;
 pub mod bundle;
 pub mod first_boot;
+pub mod apply;
+mod image;
 pub mod installed;
+mod journal;
 pub mod plan;
 #[cfg(test)]
 mod wcp_sample;
+mod records;
 
 pub use bundle::Bundle;
 pub use installed::{ComponentStore, Installed, InstalledPackage};

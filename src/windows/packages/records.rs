@@ -24,7 +24,8 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use sha2::{Digest, Sha256};
 
-use super::image::{CBS, COMPONENTS, Image, MANIFESTS, SOFTWARE, STORE, check_path};
+use super::image::{COMPONENTS, Image, SOFTWARE, STORE, check_path};
+use super::installed::{MANIFESTS, PACKAGES, SERVICING as CBS, state};
 use super::journal::Place;
 use super::plan::{ComponentPlan, PackagePlan, Plan};
 use crate::error::Result;
@@ -34,8 +35,6 @@ use crate::format::hive::{KeyId, Value};
 use crate::tree::Content;
 use crate::windows::hive_files::HiveFile;
 
-/// The folder of packages.
-pub(super) const PACKAGES: &str = r"\Windows\servicing\Packages";
 /// The catalogs of the store.
 pub(super) const CATALOGS: &str = r"\Windows\WinSxS\Catalogs";
 /// The catalogs that code integrity asks, by the subsystem's id (`DRIVER_ACTION_VERIFY`'s).
@@ -46,14 +45,6 @@ pub(super) const DERIVED: &str = r"DerivedData\Components";
 pub(super) const DEPLOYMENTS: &str = r"CanonicalData\Deployments";
 pub(super) const KNOWN_CATALOGS: &str = r"CanonicalData\Catalogs";
 const INDEX: &str = r"DerivedData\VersionedIndex";
-
-/// `CurrentState`.
-pub(super) mod state {
-    /// Installed.
-    pub(in super::super) const INSTALLED: u32 = 0x70;
-    /// Installed, and never to go.
-    pub(in super::super) const PERMANENT: u32 = 0x80;
-}
 
 /// What an owner's value has besides the state.
 const OWNER_FLAG: u32 = 0x0002_0000;
@@ -133,7 +124,20 @@ fn write_package(image: &mut Image<'_>, plan: &Plan, at: usize) -> Result<()> {
     let mut selectable = package.updates.iter().filter(|update| update.is_selectable).peekable();
     if selectable.peek().is_some() {
         let updates = hive.make_alike(key, "Updates")?;
-        selectable.try_for_each(|update| hive.set(updates, &update.name, Value::dword(state::INSTALLED)))?;
+        for update in selectable {
+            let state = if update.is_on { state::INSTALLED } else { state::RESOLVED };
+            if is_there && !update.is_on {
+                set_if_absent(hive, updates, &update.name, Value::dword(state))?;
+            } else {
+                hive.set(updates, &update.name, Value::dword(state))?;
+            }
+        }
+    }
+    for older in &package.supersedes {
+        let place = Place::new(SOFTWARE, &format!(r"{CBS}\Packages\{older}"));
+        if image.value(&place, "CurrentState")?.is_some_and(|state| state == Value::dword(state::INSTALLED)) {
+            image.set_value(&place, "CurrentState", Value::dword(state::SUPERSEDED))?;
+        }
     }
     write_index(image, package, &id)
 }
@@ -141,7 +145,11 @@ fn write_package(image: &mut Image<'_>, plan: &Plan, at: usize) -> Result<()> {
 /// The packages that a package is a part of; itself, if it is none.
 fn owners(plan: &Plan, at: usize) -> BTreeSet<String> {
     let has = |outer: &PackagePlan| outer.updates.iter().any(|update| update.packages.contains(&at));
-    let outer = plan.packages.iter().enumerate().filter(|(place, outer)| Some(*place) == plan.packages[at].within || has(outer));
+    let outer = plan
+        .packages
+        .iter()
+        .enumerate()
+        .filter(|(place, outer)| Some(*place) == plan.packages[at].within || has(outer));
     let mut owners: BTreeSet<String> = outer.map(|(_, outer)| outer.identity.package_id()).collect();
     if plan.packages[at].within.is_none() {
         owners.insert(plan.packages[at].identity.package_id());
@@ -172,7 +180,7 @@ fn ties(plan: &Plan) -> BTreeMap<usize, Ties<'_>> {
     let mut ties: BTreeMap<usize, Ties<'_>> = BTreeMap::new();
     for package in &plan.packages {
         let catalog = package.catalog.as_deref().map(thumbprint);
-        for update in &package.updates {
+        for update in package.updates.iter().filter(|update| update.is_on) {
             for deployment in update.deployments.iter().chain(&update.drivers) {
                 let own = ties.entry(*deployment).or_default();
                 own.updates.push((package.identity.package_id(), &update.name));
@@ -188,7 +196,9 @@ fn write_components(image: &mut Image<'_>, plan: &Plan) -> Result<()> {
         return Ok(());
     }
     if image.hive(COMPONENTS).is_none() {
-        image.warnings.push(format!("the image has no {COMPONENTS}: its Windows will know of the packages, not of their components"));
+        image.warnings.push(format!(
+            "the image has no {COMPONENTS}: its Windows will know of the packages, not of their components"
+        ));
         return Ok(());
     }
     let ties = ties(plan);
@@ -206,7 +216,13 @@ fn write_components(image: &mut Image<'_>, plan: &Plan) -> Result<()> {
     Ok(())
 }
 
-fn write_component(image: &mut Image<'_>, plan: &Plan, at: usize, component: &ComponentPlan, is_tied: bool) -> Result<()> {
+fn write_component(
+    image: &mut Image<'_>,
+    plan: &Plan,
+    at: usize,
+    component: &ComponentPlan,
+    is_tied: bool,
+) -> Result<()> {
     let mut deployments: BTreeSet<usize> = component.deployments.iter().copied().collect();
     if is_tied {
         deployments.insert(at);
@@ -282,15 +298,17 @@ fn write_winner(image: &mut Image<'_>, component: &ComponentPlan) -> Result<()> 
     if component.is_deployment || !(is_bound || hive.subkey(winners, name.as_str()).is_some()) {
         return Ok(());
     }
+    let is_new = hive.subkey(winners, name.as_str()).is_none();
     let (hive, key) = record(image, SOFTWARE, WINNERS, &name)?;
     let [major, minor, ..] = component.identity.version.0;
     let branch = hive.make_alike(key, &format!("{major}.{minor}"))?;
     set_if_absent(hive, branch, &component.identity.version.to_string(), Value::binary([1]))?;
-    choose_winner(hive, key)
+    choose_winner(hive, key, is_new)
 }
 
-/// Sets the defaults of a component's key among the winners by the versions in it; a branch without any goes.
-pub(super) fn choose_winner(hive: &mut HiveFile, key: KeyId) -> Result<()> {
+/// Sets the defaults of a component's key among the winners by the versions in it; a branch without any goes. Not every key has a default
+/// of its own: one that has none only gets it if it `is_new`.
+pub(super) fn choose_winner(hive: &mut HiveFile, key: KeyId, is_new: bool) -> Result<()> {
     let mut highest: Option<(Version, String)> = None;
     let branches: Vec<KeyId> = hive.hive().subkeys(key).collect();
     for branch in branches {
@@ -307,7 +325,8 @@ pub(super) fn choose_winner(hive: &mut HiveFile, key: KeyId) -> Result<()> {
         }
     }
     match highest {
-        Some((_, branch)) => hive.set(key, "", Value::sz(&branch)),
+        Some((_, branch)) if is_new || hive.hive().value(key, "").is_some() => hive.set(key, "", Value::sz(&branch)),
+        Some(_) => Ok(()),
         None => hive.delete_key(key),
     }
 }
