@@ -6,7 +6,8 @@ use clap::{Parser, Subcommand};
 
 use super::values::{
     BootManagerArg, CompressArg, ControllerArg, FirmwareArg, FormatArg, LevelArg, NicArg, PackCompressArg, PackageArg,
-    RouteArg, cluster_size, computer_name, copy, ems, first_start, ignored, label, memory, sector_size, size, switch, timestamp,
+    RouteArg, cluster_size, computer_name, copy, ems, first_start, ignored, label, memory, sector_size, size, switch,
+    timestamp,
 };
 use crate::base::FileTime;
 use crate::error::Result;

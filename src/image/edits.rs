@@ -46,7 +46,7 @@ use crate::windows::setup::{self, Setup};
 mod drivers;
 mod packages;
 
-pub use packages::{PackageStep, Route, ServicingStack, Way};
+pub use packages::{Fit, Judged, PackageStep, Preview, Route, ServicingStack, Way, preview};
 
 /// The deepest folder of the host that is copied.
 const MAX_DEPTH: usize = 256;

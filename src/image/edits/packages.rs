@@ -9,7 +9,12 @@
 //! with it go its parts for languages, and packages that need it. What is damaged, not signed as it should be or not for this Windows is
 //! an error, whatever the route.
 
+mod preview;
+
+pub use preview::{Fit, Judged, Preview, preview};
+
 use std::fmt;
+use std::num::NonZeroUsize;
 use std::path::Path;
 use std::sync::Arc;
 
@@ -19,13 +24,13 @@ use super::{Edits, Step};
 use crate::base::extents::Extents;
 use crate::base::{FileTime, ReadAt};
 use crate::error::{Context, Error, Kind, Result};
-use crate::format::assembly::{Element, Identity, PackageManifest};
+use crate::format::assembly::Identity;
 use crate::image::host;
 use crate::image::package_source::{Part, Raw};
 use crate::tree::medium::Builder;
 use crate::tree::{Link, Times, Tree, attributes};
 use crate::windows::packages::{
-    self, Bundle, Installed, LeftOut, Options, Plan, Problem, ProblemKind, Verified, base, first_boot,
+    self, Installed, LeftOut, Options, Plan, Problem, ProblemKind, Verified, base, first_boot,
 };
 use crate::windows::regedit;
 use crate::windows::setup::complete;
@@ -59,6 +64,11 @@ impl fmt::Debug for ServicingStack {
 }
 
 impl ServicingStack {
+    /// The base manifest.
+    pub fn base(&self) -> &[u8] {
+        &self.0
+    }
+
     /// Reads a `wcp.dll`, or the base manifest that is in one.
     ///
     /// # Errors
@@ -249,8 +259,7 @@ impl Edits {
 
     /// Plans with all that can go in here, and once more without what cannot, until nothing is left that has to wait.
     fn decide(&self, image: &Installed, mut here: Here, later: &mut Vec<Candidate>) -> Result<Sorted> {
-        let threads = std::thread::available_parallelism().unwrap_or(std::num::NonZeroUsize::MIN);
-        let options = Options { ignore_check: self.ignore_check, threads };
+        let options = options(self.ignore_check);
         let mut order: Option<Vec<usize>> = None;
         loop {
             let planned = packages::plan(&here.verified, image, &options)?;
@@ -385,10 +394,8 @@ impl Candidate {
 
     /// Reads all of it, and checks its hashes.
     fn read(&self, base: Option<&[u8]>, warnings: &mut Vec<String>) -> Result<Verified> {
-        let (tree, notes) = self.part.files()?;
-        let verified = packages::verify(Bundle::read(self.part.origin.clone(), tree)?, base)?;
-        let remarks = notes.iter().chain(&verified.remarks);
-        warnings.extend(remarks.map(|remark| format!("{}: {remark}", self.part.origin)));
+        let (verified, remarks) = self.part.verified(base)?;
+        warnings.extend(remarks.iter().map(|remark| format!("{}: {remark}", self.part.origin)));
         Ok(verified)
     }
 
@@ -402,12 +409,7 @@ impl Candidate {
 
     /// What a package that cannot be read in full says that it is.
     fn identify(&mut self) {
-        let identity = || -> Option<Identity> {
-            let (tree, _) = self.part.files().ok()?;
-            let document = Element::parse(&tree.read_file("update.mum").ok()??).ok()?;
-            Some(PackageManifest::read(&document).ok()?.identity)
-        };
-        self.identities = identity().into_iter().collect();
+        self.identities = self.part.describe().ok().map(|described| described.identity).into_iter().collect();
         self.packages = self.identities.iter().map(Identity::package_id).collect();
     }
 
@@ -425,6 +427,10 @@ impl Candidate {
         let Self { part, packages, signer, reasons, .. } = self;
         Step::Package(PackageStep { source: part.origin, packages, signer, way, reasons })
     }
+}
+
+fn options(ignore_check: bool) -> Options {
+    Options { ignore_check, threads: std::thread::available_parallelism().unwrap_or(NonZeroUsize::MIN) }
 }
 
 /// Whether all that a bundle was asked for is in the image.

@@ -5,17 +5,17 @@
 //!        --compile--> Plan: what each component changes, what cannot be done --apply--> Tree, hives, records
 //! ```
 
+pub mod apply;
 pub mod base;
 pub mod bundle;
 pub mod first_boot;
-pub mod apply;
 mod image;
 pub mod installed;
 mod journal;
 pub mod plan;
+mod records;
 #[cfg(test)]
 mod wcp_sample;
-mod records;
 
 pub use bundle::Bundle;
 pub use installed::{ComponentStore, Installed, InstalledPackage};
