@@ -8,8 +8,10 @@
 pub mod base;
 pub mod bundle;
 pub mod plan;
+pub mod verify;
 #[cfg(test)]
 mod wcp_sample;
 
 pub use bundle::Bundle;
 pub use plan::{Change, ComponentPlan, Effect, EffectKind, LeftOut, PackagePlan, Payload, Plan};
+pub use verify::{Verified, VerifiedManifest, VerifiedPackage, verify};
