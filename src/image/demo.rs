@@ -5,6 +5,7 @@
 //! stand-in that reports how it was reached; its other programs are headers only.
 
 mod drivers;
+mod servicing;
 
 use std::io::Cursor;
 use std::num::NonZeroUsize;
@@ -34,8 +35,6 @@ const MADE: FileTime = FileTime(131_193_648_000_000_000);
 
 /// The number of amd64 in a WIM's XML, as in `GetNativeSystemInfo`.
 const PROCESSOR_ARCHITECTURE_AMD64: u32 = 9;
-
-const COMPONENTS: usize = 160;
 
 /// Drivers that no device asks for.
 const OTHER_DRIVERS: [&str; 2] = ["partmgr", "Ntfs"];
@@ -93,6 +92,7 @@ pub(super) fn tree(edition: &str) -> Result<Tree> {
 
 struct Builder {
     tree: Tree,
+    servicing: Servicing,
 }
 
 impl Builder {
@@ -111,7 +111,7 @@ impl Builder {
         };
         let id = tree.add_descriptor(&descriptor.to_bytes());
         tree.node_mut(tree.root()).descriptor = Some(id);
-        Self { tree }
+        Self { tree, servicing: Servicing::new() }
     }
 
     /// The directory at a path, made where it is not there, with the descriptor of its parent.
@@ -216,7 +216,8 @@ impl Builder {
     fn hives(&mut self, edition: &str) -> Result<()> {
         let hives = [
             ("SYSTEM", system_hive()?),
-            ("SOFTWARE", software_hive(edition)?),
+            ("SOFTWARE", self.software_hive(edition)?),
+            ("COMPONENTS", self.servicing.hive()?),
             ("SAM", hive_of("SAM", [])?),
             ("SECURITY", hive_of("SECURITY", [])?),
             ("DEFAULT", hive_of("DEFAULT", [])?),
@@ -229,31 +230,32 @@ impl Builder {
         Ok(())
     }
 
-    /// Files that live in the store and are linked to where they are used, as servicing leaves them.
+    /// Files that live in the store and are linked to where they are used, as servicing leaves them; the manifests of all that, and of
+    /// the packages.
     fn component_store(&mut self) -> Result<()> {
         let store = self.directory(r"Windows\WinSxS")?;
+        let manifests = self.directory(r"Windows\WinSxS\Manifests")?;
+        self.directory(r"Windows\WinSxS\Catalogs")?;
+        self.directory(&format!(r"Windows\System32\CatRoot\{CATALOGS}"))?;
         let system = self.directory(r"Windows\System32")?;
         let drivers = self.directory(r"Windows\System32\drivers")?;
-        for number in 0..COMPONENTS {
-            let name = format!(
-                "amd64_nanovhd-demo-component-{number:03}_0000000000000000_10.0.14393.0_none_{:016x}",
-                hash(number as u64)
-            );
-            let folder = self.add(store, &name, Node::directory(0, Times::all(MADE)))?;
-            let driver = number % 8 == 0;
-            let file = format!("demo-component-{number:03}.{}", if driver { "sys" } else { "dll" });
-            let size = (hash(number as u64) % 60_000) as usize;
-            let node = self.add(
-                folder,
-                &file,
-                Node::file(
-                    attributes::ARCHIVE,
-                    Times::all(FileTime(MADE.0 + number as u64)),
-                    filler(&file, size).into(),
-                ),
-            )?;
-            self.link(if driver { drivers } else { system }, &file, node)?;
+        let servicing = std::mem::replace(&mut self.servicing, Servicing { components: Vec::new(), packages: [] });
+        let file = |time: u64, bytes: Vec<u8>| {
+            Node::file(attributes::ARCHIVE, Times::all(FileTime(MADE.0 + time)), bytes.into())
+        };
+        for (number, component) in servicing.components.into_iter().enumerate() {
+            let keyform = component.keyform();
+            self.add(manifests, &format!("{keyform}.manifest"), file(0, component.manifest.into_bytes()))?;
+            let Some(own) = component.file else { continue };
+            let folder = self.add(store, &keyform, Node::directory(0, Times::all(MADE)))?;
+            let node = self.add(folder, &own.name, file(number as u64, own.bytes))?;
+            self.link(if own.is_driver { drivers } else { system }, &own.name, node)?;
         }
+        for package in servicing.packages {
+            self.file(&format!(r"Windows\servicing\Packages\{}.mum", package.id()), package.manifest.into_bytes())?;
+        }
+        self.file(r"Windows\System32\Dism.exe", program("a stand-in for the servicing program"))?;
+        self.directory(r"Windows\System32\Tasks")?;
         Ok(())
     }
 
