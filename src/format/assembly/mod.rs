@@ -14,6 +14,8 @@
 
 mod element;
 mod identity;
+mod keyform;
 
-pub use element::Element;
+pub use element::{Element, Unread};
 pub use identity::{Identity, Version};
+pub use keyform::{cbs_value_name, file_value_name, text_hash};
