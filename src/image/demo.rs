@@ -20,6 +20,7 @@ use crate::format::hive::{Hive, Value};
 use crate::format::wim;
 use crate::tree::{Content, ExtendedAttribute, Link, Node, NodeId, Reparse, Stream, Times, Tree, attributes};
 use crate::windows::drivers::Home;
+use servicing::Servicing;
 
 /// The stand-in for Microsoft's boot manager: `templates/boot/standin.asm`.
 pub const STAND_IN: &[u8] = include_bytes!("../../templates/boot/standin.bin");
@@ -35,6 +36,9 @@ const MADE: FileTime = FileTime(131_193_648_000_000_000);
 
 /// The number of amd64 in a WIM's XML, as in `GetNativeSystemInfo`.
 const PROCESSOR_ARCHITECTURE_AMD64: u32 = 9;
+
+/// The folder of Windows' own catalogs.
+const CATALOGS: &str = "{F750E6C3-38EE-11D1-85E5-00C04FC295EE}";
 
 /// Drivers that no device asks for.
 const OTHER_DRIVERS: [&str; 2] = ["partmgr", "Ntfs"];
@@ -81,10 +85,11 @@ pub fn wim(threads: NonZeroUsize) -> Result<Vec<u8>> {
 /// The files of an image of that edition.
 pub(super) fn tree(edition: &str) -> Result<Tree> {
     let mut demo = Builder::new();
+    let servicing = Servicing::new();
     demo.boot_files()?;
     demo.driver_store()?;
-    demo.hives(edition)?;
-    demo.component_store()?;
+    demo.hives(edition, &servicing)?;
+    demo.component_store(servicing)?;
     demo.users()?;
     demo.oddities()?;
     Ok(demo.tree)
@@ -92,7 +97,6 @@ pub(super) fn tree(edition: &str) -> Result<Tree> {
 
 struct Builder {
     tree: Tree,
-    servicing: Servicing,
 }
 
 impl Builder {
@@ -111,7 +115,7 @@ impl Builder {
         };
         let id = tree.add_descriptor(&descriptor.to_bytes());
         tree.node_mut(tree.root()).descriptor = Some(id);
-        Self { tree, servicing: Servicing::new() }
+        Self { tree }
     }
 
     /// The directory at a path, made where it is not there, with the descriptor of its parent.
@@ -213,11 +217,11 @@ impl Builder {
         Ok(())
     }
 
-    fn hives(&mut self, edition: &str) -> Result<()> {
+    fn hives(&mut self, edition: &str, servicing: &Servicing) -> Result<()> {
         let hives = [
             ("SYSTEM", system_hive()?),
-            ("SOFTWARE", self.software_hive(edition)?),
-            ("COMPONENTS", self.servicing.hive()?),
+            ("SOFTWARE", software_hive(edition, servicing)?),
+            ("COMPONENTS", servicing.hive()?),
             ("SAM", hive_of("SAM", [])?),
             ("SECURITY", hive_of("SECURITY", [])?),
             ("DEFAULT", hive_of("DEFAULT", [])?),
@@ -232,14 +236,13 @@ impl Builder {
 
     /// Files that live in the store and are linked to where they are used, as servicing leaves them; the manifests of all that, and of
     /// the packages.
-    fn component_store(&mut self) -> Result<()> {
+    fn component_store(&mut self, servicing: Servicing) -> Result<()> {
         let store = self.directory(r"Windows\WinSxS")?;
         let manifests = self.directory(r"Windows\WinSxS\Manifests")?;
         self.directory(r"Windows\WinSxS\Catalogs")?;
         self.directory(&format!(r"Windows\System32\CatRoot\{CATALOGS}"))?;
         let system = self.directory(r"Windows\System32")?;
         let drivers = self.directory(r"Windows\System32\drivers")?;
-        let servicing = std::mem::replace(&mut self.servicing, Servicing { components: Vec::new(), packages: [] });
         let file = |time: u64, bytes: Vec<u8>| {
             Node::file(attributes::ARCHIVE, Times::all(FileTime(MADE.0 + time)), bytes.into())
         };
@@ -268,6 +271,7 @@ impl Builder {
         self.tree.node_mut(administrator).descriptor = Some(private);
         self.file(r"Users\Administrator\Desktop\Grüße.txt", b"Hello from nanovhd\r\n".to_vec())?;
         self.directory(r"Users\Public")?;
+        self.file(r"Users\Default\NTUSER.DAT", hive_of("NTUSER.DAT", [])?.to_bytes()?)?;
         self.directory("Program Files")?;
         self.directory("Program Files (x86)")?;
         let mut junction = Node::directory(
@@ -349,7 +353,24 @@ fn system_hive() -> Result<Hive> {
         ];
         values.map(|(name, value)| (format!(r"ControlSet001\Services\{driver}"), name, value))
     });
-    let mut hive = hive_of("SYSTEM", select.into_iter().chain(identity).chain(classes).chain(services))?;
+    let environment = control(r"Session Manager\Environment");
+    let policy = r"ControlSet001\Services\SharedAccess\Parameters\FirewallPolicy";
+    let others = [
+        (
+            environment.clone(),
+            "Path",
+            Value::expand_sz(r"%SystemRoot%\system32;%SystemRoot%;%SystemRoot%\System32\Wbem"),
+        ),
+        (environment, "PATHEXT", Value::sz(".COM;.EXE;.BAT;.CMD")),
+        (policy.to_owned(), "PolicyVersion", Value::dword(0x021A)),
+        (
+            format!(r"{policy}\FirewallRules"),
+            "nanovhd-demo-In-TCP",
+            Value::sz("v2.26|Action=Allow|Active=FALSE|Dir=In|Protocol=6|LPort=7|Name=nanovhd demo|"),
+        ),
+    ];
+    let values = select.into_iter().chain(identity).chain(classes).chain(services).chain(others);
+    let mut hive = hive_of("SYSTEM", values)?;
     drivers::record(&mut hive, Home::System)?;
     Ok(hive)
 }
@@ -360,7 +381,8 @@ fn drivers_hive() -> Result<Hive> {
     Ok(hive)
 }
 
-fn software_hive(edition: &str) -> Result<Hive> {
+fn software_hive(edition: &str, servicing: &Servicing) -> Result<Hive> {
+    const VERSION: &str = r"Microsoft\Windows NT\CurrentVersion";
     let texts = [
         ("ProductName", "nanovhd demo"),
         ("EditionID", edition),
@@ -369,9 +391,27 @@ fn software_hive(edition: &str) -> Result<Hive> {
         ("CurrentBuildNumber", "14393"),
         ("CurrentVersion", "6.3"),
     ];
-    let values = texts.map(|(name, text)| (name, Value::sz(text)));
-    let values = values.into_iter().chain([("CurrentMajorVersionNumber", Value::dword(10))]);
-    hive_of("SOFTWARE", values.map(|(name, value)| (r"Microsoft\Windows NT\CurrentVersion".to_owned(), name, value)))
+    let about = texts.map(|(name, text)| (VERSION.to_owned(), name, Value::sz(text)));
+    let major = (VERSION.to_owned(), "CurrentMajorVersionNumber", Value::dword(10));
+    let groups = [
+        ("LocalService", &["EventLog", "nsi", "WinHttpAutoProxySvc"][..]),
+        ("LocalSystemNetworkRestricted", &["Netman", "NcbService"][..]),
+        ("netsvcs", &["Winmgmt", "Schedule", "BITS"][..]),
+        ("NetworkService", &["Dnscache", "WinRM"][..]),
+    ];
+    let groups = groups.map(|(name, services)| (format!(r"{VERSION}\SvcHost"), name, Value::multi_sz(services)));
+    let mut hive = hive_of("SOFTWARE", about.into_iter().chain([major]).chain(groups))?;
+    let empty = [
+        r"Microsoft\Windows\CurrentVersion\WINEVT\Channels",
+        r"Microsoft\Windows\CurrentVersion\WINEVT\Publishers",
+        r"Microsoft\Windows NT\CurrentVersion\Schedule\TaskCache\Tasks",
+        r"Microsoft\Windows NT\CurrentVersion\Schedule\TaskCache\Tree",
+    ];
+    for key in empty {
+        hive.create_key(key)?;
+    }
+    servicing.record(&mut hive)?;
+    Ok(hive)
 }
 
 /// The boot template that tells where the loader is, as the one in Nano Server does.

@@ -65,7 +65,7 @@ pub(super) struct Servicing {
     /// The components; the last one is the deployment that brings the others.
     pub(super) components: Vec<Component>,
     /// The neutral package of the edition and the one of its language.
-    pub(super) packages: [Package; 2],
+    pub(super) packages: Vec<Package>,
 }
 
 impl Component {
@@ -148,7 +148,7 @@ impl Servicing {
         components.push(Component::deployment(&components));
         let neutral = Package::neutral(&components[COMPONENTS]);
         let english = Package::english(&neutral);
-        Self { components, packages: [neutral, english] }
+        Self { components, packages: vec![neutral, english] }
     }
 
     /// The hive `COMPONENTS`.

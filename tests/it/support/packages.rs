@@ -14,8 +14,8 @@ use std::sync::OnceLock;
 use sha1::Sha1;
 use sha2::{Digest, Sha256};
 
-pub(crate) use identity::{Id, TOKEN};
-pub(crate) use medium::medium;
+pub(crate) use identity::{Id, text_hash};
+pub(crate) use medium::{medium, roles};
 pub(crate) use pe::with_resource;
 
 use super::catalog::{Identity, Order, Purpose, base64};

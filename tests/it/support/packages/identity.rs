@@ -78,7 +78,8 @@ impl Id {
 
     /// As an element.
     pub(crate) fn xml(&self) -> String {
-        let optional = |name: &str, value: Option<&str>| value.map(|value| format!(" {name}=\"{value}\"")).unwrap_or_default();
+        let optional =
+            |name: &str, value: Option<&str>| value.map(|value| format!(" {name}=\"{value}\"")).unwrap_or_default();
         format!(
             "<assemblyIdentity name=\"{}\" version=\"{}\" processorArchitecture=\"{}\" language=\"{}\" buildType=\"release\" \
              publicKeyToken=\"{}\"{}{} />",
@@ -123,7 +124,10 @@ impl Id {
     pub(crate) fn keyform(&self) -> String {
         let (name, culture) = (cut(&self.plain_name(), 40, 19), self.culture());
         let hash = format!("{:016x}", self.hash(true));
-        [&self.architecture, &name, &self.token, &self.version, &culture, &hash].map(String::as_str).join("_").to_lowercase()
+        [&self.architecture, &name, &self.token, &self.version, &culture, &hash]
+            .map(String::as_str)
+            .join("_")
+            .to_lowercase()
     }
 
     /// Its key below `SideBySide\Winners`.
