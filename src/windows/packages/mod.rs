@@ -14,9 +14,12 @@ pub mod installed;
 mod journal;
 pub mod plan;
 mod records;
+pub mod verify;
 #[cfg(test)]
 mod wcp_sample;
 
 pub use bundle::Bundle;
 pub use installed::{ComponentStore, Installed, InstalledPackage};
 pub use plan::{Change, ComponentPlan, Effect, EffectKind, LeftOut, PackagePlan, Payload, Plan, Sums, UpdatePlan};
+pub use plan::{Change, ComponentPlan, Effect, EffectKind, LeftOut, PackagePlan, Payload, Plan};
+pub use verify::{Verified, VerifiedManifest, VerifiedPackage, verify};
