@@ -12,6 +12,7 @@ pub mod installed;
 mod journal;
 pub mod plan;
 mod records;
+pub mod remove;
 
 pub use bundle::Bundle;
 pub use installed::{ComponentStore, Installed, InstalledPackage};
