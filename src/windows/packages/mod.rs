@@ -8,6 +8,8 @@
 pub mod bundle;
 pub mod installed;
 pub mod plan;
+pub mod resolve;
+pub mod verify;
 
 pub use bundle::Bundle;
 pub use installed::{ComponentStore, Installed, InstalledPackage};
