@@ -13,6 +13,8 @@ mod journal;
 pub mod plan;
 mod records;
 pub mod remove;
+pub mod resolve;
+pub mod verify;
 
 pub use bundle::Bundle;
 pub use installed::{ComponentStore, Installed, InstalledPackage};
