@@ -6,6 +6,7 @@
 //! ```
 
 pub mod apply;
+pub mod base;
 pub mod bundle;
 mod image;
 pub mod installed;
@@ -15,6 +16,8 @@ mod records;
 pub mod remove;
 pub mod resolve;
 pub mod verify;
+#[cfg(test)]
+mod wcp_sample;
 
 pub use bundle::Bundle;
 pub use installed::{ComponentStore, Installed, InstalledPackage};
