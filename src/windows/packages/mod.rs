@@ -22,3 +22,5 @@ mod wcp_sample;
 pub use bundle::Bundle;
 pub use installed::{ComponentStore, Installed, InstalledPackage};
 pub use plan::{Change, ComponentPlan, Effect, EffectKind, LeftOut, PackagePlan, Payload, Plan, Sums, UpdatePlan};
+pub use plan::{Change, ComponentPlan, Effect, EffectKind, LeftOut, PackagePlan, Payload, Plan};
+pub use verify::{Verified, VerifiedManifest, VerifiedPackage, verify};
