@@ -101,6 +101,12 @@ impl InstalledPackage {
     pub fn is_installed(&self) -> bool {
         state::is_installed(self.state)
     }
+
+    /// Whether one of its updates is on: those that have no state of their own are with the package.
+    pub fn has_on(&self, update: &str) -> bool {
+        let own = self.updates.iter().find(|(name, _)| name.eq_ignore_ascii_case(update));
+        self.is_installed() && own.is_none_or(|(_, state)| state::is_installed(*state))
+    }
 }
 
 /// What an image has.
@@ -112,6 +118,7 @@ pub struct Installed {
     by_id: HashMap<String, usize>,
     /// Packages by their families.
     by_family: HashMap<String, Vec<usize>>,
+    languages: Vec<String>,
     store: ComponentStore,
     /// What could not be read, in words.
     notes: Vec<String>,
@@ -147,7 +154,8 @@ impl Installed {
             by_family.entry(package_family(&package.identity)).or_default().push(at);
         }
         let by_id = packages.iter().enumerate().map(|(at, package)| (package.id.to_lowercase(), at)).collect();
-        Self { about, packages, by_id, by_family, store, notes: Vec::new() }
+        let languages = languages(&about, &packages);
+        Self { about, packages, by_id, by_family, languages, store, notes: Vec::new() }
     }
 
     /// What the installation says of itself: edition, version, processor, languages.
@@ -186,24 +194,14 @@ impl Installed {
         self.about.machine
     }
 
-    /// Whether it speaks a language: by its list of languages, or else by its packages.
-    pub fn speaks(&self, language: &str) -> bool {
-        let is_it = |known: &str| known.eq_ignore_ascii_case(language);
-        self.about.languages.iter().any(|known| is_it(known))
-            || self.packages.iter().any(|package| package.is_installed() && is_it(&package.identity.language))
+    /// Its languages: by its own list, and by its packages.
+    pub fn languages(&self) -> &[String] {
+        &self.languages
     }
 
-    /// Its languages, for messages.
-    pub fn languages(&self) -> Vec<String> {
-        let of_packages =
-            self.packages.iter().filter(|package| package.is_installed() && !package.identity.is_neutral());
-        let mut found: Vec<String> = self.about.languages.clone();
-        for language in of_packages.map(|package| &package.identity.language) {
-            if !found.iter().any(|known| known.eq_ignore_ascii_case(language)) {
-                found.push(language.clone());
-            }
-        }
-        found
+    /// Whether it speaks a language.
+    pub fn speaks(&self, language: &str) -> bool {
+        self.languages.iter().any(|known| known.eq_ignore_ascii_case(language))
     }
 
     /// What it is, for messages: `ServerDatacenterNano 10.0.14393.1066 (amd64)`.
@@ -214,6 +212,17 @@ impl Installed {
         let machine = about.machine.map(|machine| format!(" ({machine})")).unwrap_or_default();
         format!("{name}{version}{machine}")
     }
+}
+
+fn languages(about: &About, packages: &[InstalledPackage]) -> Vec<String> {
+    let mut found = about.languages.clone();
+    let of_packages = packages.iter().filter(|package| package.is_installed() && !package.identity.is_neutral());
+    for language in of_packages.map(|package| &package.identity.language) {
+        if !found.iter().any(|known| known.eq_ignore_ascii_case(language)) {
+            found.push(language.clone());
+        }
+    }
+    found
 }
 
 /// What packages that differ in their versions only have in common.

@@ -130,11 +130,6 @@ impl Journal {
         self.components.contains_key(&keyform.to_lowercase())
     }
 
-    /// The components that were put in by this program.
-    pub(super) fn components(&self) -> impl Iterator<Item = &str> {
-        self.components.values().map(String::as_str)
-    }
-
     pub(super) fn add_component(&mut self, keyform: &str) {
         self.is_changed |= self.components.insert(keyform.to_lowercase(), keyform.to_owned()).is_none();
     }
@@ -156,6 +151,11 @@ impl Journal {
         let what = what.to_lowercase();
         let ends = what.match_indices('\\').map(|(at, _)| at).chain([what.len()]);
         ends.into_iter().any(|end| self.made.contains_key(&what[..end]))
+    }
+
+    /// What was not there.
+    pub(super) fn made(&self) -> impl Iterator<Item = &str> {
+        self.made.values().map(String::as_str)
     }
 
     /// Forgets keys, values and directories that are not there any more.

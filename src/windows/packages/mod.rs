@@ -14,6 +14,8 @@ pub mod installed;
 mod journal;
 pub mod plan;
 mod records;
+pub mod remove;
+pub mod resolve;
 pub mod verify;
 #[cfg(test)]
 mod wcp_sample;

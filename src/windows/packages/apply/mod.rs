@@ -22,6 +22,9 @@
 mod registry;
 mod store;
 
+pub(super) use registry::{is_same_part, parts, text, with_text};
+pub(super) use store::is_version_of;
+
 use std::sync::Arc;
 
 use serde::Serialize;

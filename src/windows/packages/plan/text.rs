@@ -25,7 +25,8 @@ impl fmt::Display for Plan {
         if self.left_out().next().is_some() {
             writeln!(f, "\nNot carried out")?;
             for (file, LeftOut { what, line, why }) in self.left_out() {
-                writeln!(f, "  {file}, line {line}: {what}: {why}")?;
+                let line = if *line == 0 { String::new() } else { format!(", line {line}") };
+                writeln!(f, "  {file}{line}: {what}: {why}")?;
             }
         }
         writeln!(f, "\n{}", self.sums())
