@@ -6,7 +6,9 @@
 //! ```
 
 pub mod bundle;
+pub mod compile;
 pub mod plan;
 
 pub use bundle::Bundle;
+pub use compile::{Compiled, Target, compile};
 pub use plan::{Change, ComponentPlan, Effect, EffectKind, LeftOut, PackagePlan, Payload, Plan};
