@@ -26,3 +26,5 @@ pub use installed::{ComponentStore, Installed, InstalledPackage};
 pub use plan::{Change, ComponentPlan, Effect, EffectKind, LeftOut, PackagePlan, Payload, Plan, Sums, UpdatePlan};
 pub use resolve::{Options, Planned, Problem, ProblemKind};
 pub use verify::{Verified, VerifiedManifest, VerifiedPackage, verify};
+pub use compile::{Compiled, Target, compile};
+pub use plan::{Change, ComponentPlan, Effect, EffectKind, LeftOut, PackagePlan, Payload, Plan};
