@@ -28,3 +28,4 @@ pub use resolve::{Options, Planned, Problem, ProblemKind};
 pub use verify::{Verified, VerifiedManifest, VerifiedPackage, verify};
 pub use compile::{Compiled, Target, compile};
 pub use plan::{Change, ComponentPlan, Effect, EffectKind, LeftOut, PackagePlan, Payload, Plan};
+pub use resolve::{Options, Planned, Problem, ProblemKind, plan};
