@@ -8,6 +8,7 @@
 pub mod apply;
 pub mod base;
 pub mod bundle;
+pub mod compile;
 mod image;
 pub mod installed;
 mod journal;
@@ -19,8 +20,10 @@ pub mod verify;
 #[cfg(test)]
 mod wcp_sample;
 
+pub use apply::{Applied, NewPackage, apply};
 pub use bundle::Bundle;
+pub use compile::{Compiled, Target, compile};
 pub use installed::{ComponentStore, Installed, InstalledPackage};
 pub use plan::{Change, ComponentPlan, Effect, EffectKind, LeftOut, PackagePlan, Payload, Plan, Sums, UpdatePlan};
-pub use plan::{Change, ComponentPlan, Effect, EffectKind, LeftOut, PackagePlan, Payload, Plan};
+pub use remove::{Removed, remove};
 pub use verify::{Verified, VerifiedManifest, VerifiedPackage, verify};
