@@ -5,10 +5,19 @@
 //!        --compile--> Plan: what each component changes, what cannot be done --apply--> Tree, hives, records
 //! ```
 
+pub mod base;
 pub mod bundle;
 pub mod compile;
+pub mod installed;
 pub mod plan;
+pub mod resolve;
+pub mod verify;
+#[cfg(test)]
+mod wcp_sample;
 
 pub use bundle::Bundle;
 pub use compile::{Compiled, Target, compile};
-pub use plan::{Change, ComponentPlan, Effect, EffectKind, LeftOut, PackagePlan, Payload, Plan};
+pub use installed::{ComponentStore, Installed, InstalledPackage};
+pub use plan::{Change, ComponentPlan, Effect, EffectKind, LeftOut, PackagePlan, Payload, Plan, Sums, UpdatePlan};
+pub use resolve::{Options, Planned, Problem, ProblemKind, plan};
+pub use verify::{Verified, VerifiedManifest, VerifiedPackage, verify};
