@@ -18,6 +18,7 @@ pub mod remove;
 pub mod resolve;
 #[cfg(test)]
 mod servicing_tests;
+pub mod resolve;
 pub mod verify;
 #[cfg(test)]
 mod wcp_sample;
@@ -28,4 +29,5 @@ pub use compile::{Compiled, Target, compile};
 pub use installed::{ComponentStore, Installed, InstalledPackage};
 pub use plan::{Change, ComponentPlan, Effect, EffectKind, LeftOut, PackagePlan, Payload, Plan, Sums, UpdatePlan};
 pub use remove::{Removed, remove};
+pub use resolve::{Options, Planned, Problem, ProblemKind, plan};
 pub use verify::{Verified, VerifiedManifest, VerifiedPackage, verify};
