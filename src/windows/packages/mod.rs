@@ -18,7 +18,6 @@ pub mod remove;
 pub mod resolve;
 #[cfg(test)]
 mod servicing_tests;
-pub mod resolve;
 pub mod verify;
 #[cfg(test)]
 mod wcp_sample;
