@@ -419,7 +419,7 @@ SvcHost svchost group Camera: FrameServer
   append HKEY_LOCAL_MACHINE\SOFTWARE\Microsoft\Windows NT\CurrentVersion\SvcHost Camera ["FrameServer"] true"#,
     );
     check(
-        &of("Environment", &instance(r#"<path name="%SystemRoot%\Made" position="last"/>"#)),
+        &of("Environment", &instance(r#"<path name="%SystemRoot%\Made" position="last"/>"#).replace("Camera", "path")),
         r"
 Environment Path: %SystemRoot%\Made
   part HKEY_LOCAL_MACHINE\SYSTEM\CurrentControlSet\Control\Session Manager\Environment Path %SystemRoot%\Made false",
@@ -430,7 +430,8 @@ Environment Path: %SystemRoot%\Made
     check("<memberships><categoryMembership><id name=\"Some-Foundation\"/></categoryMembership></memberships>", "");
     for odd in [
         of("SvcHost", &instance(r#"<serviceGroup position="middle" serviceName="x"/>"#)),
-        of("Environment", &instance(r#"<path name="a;b"/>"#)),
+        of("Environment", &instance(r#"<path name="a;b"/>"#).replace("Camera", "path")),
+        of("Environment", &instance(r#"<path name="a"/>"#)),
         of("BootCritical", &instance("")),
         of("Unheard", ""),
         of("Service", &instance("<other/>")),
