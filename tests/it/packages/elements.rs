@@ -49,7 +49,9 @@ fn trust(definitions: &[String]) -> String {
 const TRUSTED_INSTALLER: &str = "S-1-5-80-956008885-3418522649-1831038044-1853292631-2271478464";
 
 fn files_sddl() -> String {
-    format!("O:{TRUSTED_INSTALLER}G:{TRUSTED_INSTALLER}D:P(A;;FA;;;{TRUSTED_INSTALLER})(A;;GRGX;;;BA)(A;;GRGX;;;SY)(A;;GRGX;;;BU)")
+    format!(
+        "O:{TRUSTED_INSTALLER}G:{TRUSTED_INSTALLER}D:P(A;;FA;;;{TRUSTED_INSTALLER})(A;;GRGX;;;BA)(A;;GRGX;;;SY)(A;;GRGX;;;BU)"
+    )
 }
 
 /// The packages that are given together, under the name of the case.
@@ -88,18 +90,26 @@ pub(super) fn cases() -> Vec<(&'static str, Vec<Package>)> {
 }
 
 fn base_and_language() -> Vec<Package> {
-    let text = Component::of(Id::component("Speaks.Resources").language("en-US")).file(r"$(runtime.system32)\en-US\", "speaks.dll.mui", b"English");
-    let own = Component::new("Speaks")
-        .needs("prerequisite", &Id::component("Speaks.Resources").language("*"))
-        .file(SYSTEM32, "speaks.dll", b"a program");
+    let text = Component::of(Id::component("Speaks.Resources").language("en-US")).file(
+        r"$(runtime.system32)\en-US\",
+        "speaks.dll.mui",
+        b"English",
+    );
+    let own = Component::new("Speaks").needs("prerequisite", &Id::component("Speaks.Resources").language("*")).file(
+        SYSTEM32,
+        "speaks.dll",
+        b"a program",
+    );
     let neutral = Package::new("Made-Speaks-Package").parent(&edition()).update("Made-Speaks", &[own]);
-    let language = Package::of(neutral.id.clone().language("en-US")).parent(&neutral.id).update("Made-Speaks-en-US", &[text]);
+    let language =
+        Package::of(neutral.id.clone().language("en-US")).parent(&neutral.id).update("Made-Speaks-en-US", &[text]);
     // In the wrong order.
     vec![language, neutral]
 }
 
 fn nested() -> Vec<Package> {
-    let inner = Package::new("Made-Inner-Package").update("Made-Inner", &[Component::new("Inner").file(SYSTEM32, "inner.dll", b"inner")]);
+    let inner = Package::new("Made-Inner-Package")
+        .update("Made-Inner", &[Component::new("Inner").file(SYSTEM32, "inner.dll", b"inner")]);
     let middle = Package::new("Made-Middle-Package").nests("inner", &inner);
     // One component of it is in the other, too.
     let shared = Component::new("Shared").file(SYSTEM32, "shared.dll", b"shared");
@@ -114,9 +124,15 @@ fn features() -> Vec<Package> {
             .parent(&edition())
             .update("Always", &[feature("always")])
             .update("Chosen", &[feature("chosen")])
-            .says("displayName=\"A feature\"", "<selectable disposition=\"staged\"><detectNone default=\"true\" /></selectable>")
+            .says(
+                "displayName=\"A feature\"",
+                "<selectable disposition=\"staged\"><detectNone default=\"true\" /></selectable>",
+            )
             .update("NotChosen", &[feature("notchosen")])
-            .says("displayName=\"Another feature\"", "<selectable disposition=\"staged\"><detectNone default=\"false\" /></selectable>"),
+            .says(
+                "displayName=\"Another feature\"",
+                "<selectable disposition=\"staged\"><detectNone default=\"false\" /></selectable>",
+            ),
     ]
 }
 
@@ -227,7 +243,10 @@ fn values() -> Component {
         .with(&registry(r"HKEY_LOCAL_MACHINE\SOFTWARE\Made\Empty", ""))
         .with(&registry(r"HKEY_CLASSES_ROOT\Made.Class", &value("", "REG_SZ", "A class", "")))
         .with(&registry(r"HKEY_CURRENT_USER\Software\Made", &value("User", "REG_SZ", "somebody", "")))
-        .with(&registry(r"HKEY_LOCAL_MACHINE\SYSTEM\CurrentControlSet\Control\Made", &value("On", "REG_DWORD", "0x00000001", "")))
+        .with(&registry(
+            r"HKEY_LOCAL_MACHINE\SYSTEM\CurrentControlSet\Control\Made",
+            &value("On", "REG_DWORD", "0x00000001", ""),
+        ))
 }
 
 fn x86() -> Vec<Package> {
@@ -235,7 +254,10 @@ fn x86() -> Vec<Package> {
         Component::of(Id::component(name).architecture(architecture))
             .file(SYSTEM32, &format!("{}.dll", name.to_lowercase()), name.as_bytes())
             .file(r"$(runtime.programFiles)\Made\", &format!("{}.txt", name.to_lowercase()), b"text")
-            .with(&registry(r"HKEY_LOCAL_MACHINE\SOFTWARE\Made\Both", &format!("<registryValue name=\"{name}\" valueType=\"REG_SZ\" value=\"$(runtime.system32)\" />")))
+            .with(&registry(
+                r"HKEY_LOCAL_MACHINE\SOFTWARE\Made\Both",
+                &format!("<registryValue name=\"{name}\" valueType=\"REG_SZ\" value=\"$(runtime.system32)\" />"),
+            ))
     };
     vec![
         Package::new("Made-Guests-Package")
@@ -274,7 +296,12 @@ fn files() -> Component {
         )
         .file_with("stays.txt", b"in the store", "", "")
         .file_with(r"folder\deep.txt", b"deep", r#"destinationPath="$(runtime.wbem)\""#, "")
-        .file_with("hidden.txt", b"hidden", r#"destinationPath="$(runtime.inf)\" attributes="hidden" writeableType="nonReplaceable""#, "")
+        .file_with(
+            "hidden.txt",
+            b"hidden",
+            r#"destinationPath="$(runtime.inf)\" attributes="hidden" writeableType="nonReplaceable""#,
+            "",
+        )
 }
 
 /// Components of the made image, newer and older than it has them.

@@ -100,8 +100,7 @@ fn a_wrong_bit_of_the_cabinet_is_refused() {
 
 #[test]
 fn is_listed() {
-    let (Some(cabinet), Some(base)) =
-        (testdata(format!("packages/{REAL}")), testdata(format!("packages/{BASE}")))
+    let (Some(cabinet), Some(base)) = (testdata(format!("packages/{REAL}")), testdata(format!("packages/{BASE}")))
     else {
         return;
     };
@@ -164,7 +163,10 @@ fn check_files(tools: &Tools, scene: &Scene, volume: &Path, files: &Files) {
     tools.run("wimlib-imagex", &["capture", text(volume), text(&captured), "--compress=none"]);
     let about = |path: &str| {
         let path = path.replace('\\', "/");
-        tools.run("wimlib-imagex", &["dir", text(&captured), "1", "--detailed", "--one-file-only", &format!("--path={path}")])
+        tools.run(
+            "wimlib-imagex",
+            &["dir", text(&captured), "1", "--detailed", "--one-file-only", &format!("--path={path}")],
+        )
     };
     let field = |about: &str, name: &str| {
         let line = about.lines().find(|line| line.trim_start().starts_with(name));
@@ -204,8 +206,10 @@ fn check_registry(tools: &Tools, scene: &Scene, volume: &Path, document: &str) {
         for value in key.children().filter(|node| node.has_tag_name("registryValue")) {
             let name = value.attribute("name").unwrap();
             let expected = value.attribute("value").unwrap_or_default();
-            let found = tools.run("hivexget", &[text(&hive), &format!("\\{path}"), if name.is_empty() { "@" } else { name }]);
-            if ["REG_SZ", "REG_EXPAND_SZ"].contains(&value.attribute("valueType").unwrap()) && !expected.contains("$(") {
+            let found =
+                tools.run("hivexget", &[text(&hive), &format!("\\{path}"), if name.is_empty() { "@" } else { name }]);
+            if ["REG_SZ", "REG_EXPAND_SZ"].contains(&value.attribute("valueType").unwrap()) && !expected.contains("$(")
+            {
                 assert_eq!(found.trim_end(), expected, "{path} {name}");
             }
         }
