@@ -15,7 +15,11 @@
 mod element;
 mod identity;
 mod keyform;
+mod manifest;
+mod package;
 
 pub use element::{Element, Unread};
 pub use identity::{Identity, Version};
 pub use keyform::{cbs_value_name, file_value_name, text_hash};
+pub use manifest::{Dependency, DependencyKind, Manifest, ManifestFile};
+pub use package::{Compare, Condition, Item, PackageManifest, Parent, Update};
