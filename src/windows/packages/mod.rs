@@ -8,6 +8,7 @@
 pub mod apply;
 pub mod base;
 pub mod bundle;
+pub mod compile;
 pub mod first_boot;
 mod image;
 pub mod installed;
@@ -21,7 +22,7 @@ pub mod verify;
 mod wcp_sample;
 
 pub use bundle::Bundle;
+pub use compile::{Compiled, Target, compile};
 pub use installed::{ComponentStore, Installed, InstalledPackage};
 pub use plan::{Change, ComponentPlan, Effect, EffectKind, LeftOut, PackagePlan, Payload, Plan, Sums, UpdatePlan};
-pub use plan::{Change, ComponentPlan, Effect, EffectKind, LeftOut, PackagePlan, Payload, Plan};
 pub use verify::{Verified, VerifiedManifest, VerifiedPackage, verify};

@@ -80,10 +80,15 @@ impl Compiler<'_> {
     fn environment(&mut self, path: &Element) {
         let said = member(path, "name").and_then(|(part, first)| {
             let part = self.text(part)?;
-            if part.contains([';', '\0']) { Err(format!("'{}' is more than one path", shortened(&part))) } else { Ok((part, first)) }
+            if part.contains([';', '\0']) {
+                Err(format!("'{}' is more than one path", shortened(&part)))
+            } else {
+                Ok((part, first))
+            }
         });
         let Some((part, first)) = self.or_leave(path, "path of the environment", said) else { return };
-        let change = Change::AppendPath { key: ENVIRONMENT.to_owned(), name: "Path".to_owned(), part: part.clone(), first };
+        let change =
+            Change::AppendPath { key: ENVIRONMENT.to_owned(), name: "Path".to_owned(), part: part.clone(), first };
         self.add(EffectKind::Environment, format!("Path: {part}"), vec![change]);
     }
 }

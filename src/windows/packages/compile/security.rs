@@ -67,7 +67,9 @@ pub(super) fn definitions(document: &Element) -> BTreeMap<String, Definition<'_>
         .flat_map(|found| found.children("securityDescriptorDefinitions"));
     let mut definitions = BTreeMap::new();
     for definition in lists.flat_map(|list| list.children("securityDescriptorDefinition")) {
-        definition.mark_attributes(|name| ["description", "buildFilter"].iter().any(|silent| name.eq_ignore_ascii_case(silent)));
+        definition.mark_attributes(|name| {
+            ["description", "buildFilter"].iter().any(|silent| name.eq_ignore_ascii_case(silent))
+        });
         let hint = definition.filled("operationHint");
         if let (Some(name), Some(sddl)) = (definition.attribute("name"), definition.attribute("sddl")) {
             definitions.insert(name.to_lowercase(), Definition { sddl, hint });
