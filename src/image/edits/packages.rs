@@ -193,7 +193,7 @@ impl Edits {
             None => base::find(tree)?,
         };
         for name in &self.remove_packages {
-            let removed = packages::remove(tree, name, base.as_deref(), now)?;
+            let removed = packages::remove::remove(tree, name, base.as_deref(), now)?;
             outcome.warnings.extend(removed.warnings.iter().map(|warning| format!("{name}: {warning}")));
             outcome.steps.push(Step::PackageRemoved {
                 packages: removed.packages,
@@ -262,7 +262,7 @@ impl Edits {
         let options = options(self.ignore_check);
         let mut order: Option<Vec<usize>> = None;
         loop {
-            let planned = packages::plan(&here.verified, image, &options)?;
+            let planned = packages::resolve::plan(&here.verified, image, &options)?;
             let order = order.get_or_insert_with(|| {
                 planned.plan.packages.iter().map(|package| here.candidates[package.bundle].place).collect()
             });
@@ -330,7 +330,7 @@ impl Edits {
             })?;
         }
         let Sorted { here, plan, .. } = sorted;
-        let applied = packages::apply(tree, &plan, &here.verified, now)?;
+        let applied = packages::apply::apply(tree, &plan, &here.verified, now)?;
         for (place, candidate) in here.candidates.into_iter().enumerate() {
             let way = if is_there(&plan, place) { Way::Already } else { Way::Installed };
             outcome.steps.push(candidate.step(way));

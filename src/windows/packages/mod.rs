@@ -21,8 +21,11 @@ pub mod verify;
 #[cfg(test)]
 mod wcp_sample;
 
+pub use apply::{Applied, NewPackage, apply};
 pub use bundle::Bundle;
 pub use compile::{Compiled, Target, compile};
 pub use installed::{ComponentStore, Installed, InstalledPackage};
 pub use plan::{Change, ComponentPlan, Effect, EffectKind, LeftOut, PackagePlan, Payload, Plan, Sums, UpdatePlan};
+pub use remove::{Removed, remove};
+pub use resolve::{Options, Planned, Problem, ProblemKind, plan};
 pub use verify::{Verified, VerifiedManifest, VerifiedPackage, verify};

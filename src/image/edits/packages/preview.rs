@@ -88,7 +88,7 @@ pub fn preview(parts: &[Part], tree: &Tree, stack: Option<&ServicingStack>, igno
             Err(error) => return Err(error),
         });
     }
-    let planned = packages::plan(&verified, &image, &options(ignore_check))?;
+    let planned = packages::resolve::plan(&verified, &image, &options(ignore_check))?;
     for (bundle, place) in places.into_iter().enumerate() {
         let problems = planned.problems.iter().filter(|problem| problem.bundle == bundle);
         let problems: Vec<String> = problems.map(|problem| problem.text.clone()).collect();

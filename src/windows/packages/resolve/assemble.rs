@@ -4,11 +4,12 @@ use std::collections::HashMap;
 use std::num::NonZeroUsize;
 use std::sync::Arc;
 
+use super::super::compile::Compiled;
 use super::super::installed::Installed;
 use super::super::plan::{ComponentPlan, LeftOut, PackagePlan, Plan, UpdatePlan};
 use super::index::{Index, ManifestRef};
 use super::round::{ComponentNode, PackageNode, Round};
-use super::{Compiler, Outcome};
+use super::Compiler;
 use crate::base::ordered::ordered;
 use crate::error::{Context, Error, Result};
 use crate::format::assembly::{Element, Identity, Manifest, PackageManifest, Version};
@@ -155,19 +156,19 @@ fn compile(components: &mut [ComponentPlan], threads: NonZeroUsize, compiler: &C
     let mut work = work.into_iter();
     let worker = || {
         |(at, bytes, keyform): (usize, Arc<[u8]>, String)| {
-            let outcome = compile_one(&bytes, compiler).context(|| format!("{keyform}.manifest"))?;
-            Ok((at, outcome))
+            let compiled = compile_one(&bytes, compiler).context(|| format!("{keyform}.manifest"))?;
+            Ok((at, compiled))
         }
     };
-    let take = |(at, outcome): (usize, Outcome)| {
-        components[at].effects = outcome.effects;
-        components[at].left_out.extend(outcome.left_out);
+    let take = |(at, compiled): (usize, Compiled)| {
+        components[at].effects = compiled.effects;
+        components[at].left_out.extend(compiled.left_out);
         Ok(())
     };
     ordered(threads, || Ok(work.next()), worker, take)
 }
 
-fn compile_one(bytes: &[u8], compiler: &Compiler<'_>) -> Result<Outcome> {
+fn compile_one(bytes: &[u8], compiler: &Compiler<'_>) -> Result<Compiled> {
     let document = Element::parse(bytes)?;
     // The header counts as read then.
     let manifest = Manifest::read(&document)?;

@@ -80,6 +80,7 @@ impl<'v> Round<'_, 'v> {
             let at = self.closed;
             self.closed += 1;
             let found = self.components[at].found;
+            self.check_payload(found);
             let mut asked = HashSet::new();
             for dependency in &found.manifest.manifest.dependencies {
                 let identity = &dependency.identity;
@@ -111,6 +112,19 @@ impl<'v> Round<'_, 'v> {
             let mut asked: Vec<usize> = asked.into_iter().filter(|asked| *asked != at).collect();
             asked.sort_unstable();
             self.components[at].dependencies = asked;
+        }
+    }
+
+    /// Files that a bundle does not have must be in the store already.
+    fn check_payload(&mut self, found: ManifestRef<'_>) {
+        let manifest = found.manifest;
+        if let Some(file) = manifest.missing.first().filter(|_| !self.image.store().has(&manifest.keyform)) {
+            let text = format!(
+                r"{}\{file}: the file is neither in the package nor in the image (0x800f081f), and {} more",
+                manifest.keyform,
+                manifest.missing.len() - 1
+            );
+            self.problem(found.bundle, ProblemKind::MissingPayload { file: file.clone() }, text);
         }
     }
 

@@ -36,7 +36,8 @@ use std::num::NonZeroUsize;
 use serde::Serialize;
 
 use super::installed::Installed;
-use super::plan::{Effect, LeftOut, Plan};
+use super::compile::{Compiled, Target, compile};
+use super::plan::Plan;
 use super::verify::Verified;
 use crate::error::{Error, Kind, Result};
 use crate::format::assembly::{Element, Identity, Manifest, Version};
@@ -113,6 +114,11 @@ pub enum ProblemKind {
         /// Which.
         identity: Identity,
     },
+    /// A file of a component is nowhere.
+    MissingPayload {
+        /// Which.
+        file: String,
+    },
     /// A component has to be there that is not.
     MissingPrerequisite {
         /// Which.
@@ -144,18 +150,25 @@ impl Problem {
     }
 }
 
-/// What a manifest comes to.
-#[derive(Debug, Clone, Default)]
-pub(super) struct Outcome {
-    pub(super) effects: Vec<Effect>,
-    pub(super) left_out: Vec<LeftOut>,
+/// Makes a manifest into what it changes.
+type Compiler<'c> = dyn Fn(&Element, &Manifest) -> Result<Compiled> + Sync + 'c;
+
+/// Plans what it takes to put bundles into an image.
+///
+/// # Errors
+/// Those of manifests that cannot be compiled, with their names; [`NotWindows`](Kind::NotWindows) for an image whose processor is not known. What keeps
+/// a bundle out is no error but a [`Problem`].
+pub fn plan(bundles: &[Verified], image: &Installed, options: &Options) -> Result<Planned> {
+    let machine = image.machine().ok_or_else(|| {
+        Error::new(Kind::NotWindows, "nobody knows which processor the image is for: it has neither loader nor kernel")
+    })?;
+    let language = image.about().default_language.as_ref().or(image.languages().first());
+    let target = Target { machine, language: language.map_or_else(|| "en-US".to_owned(), Clone::clone) };
+    plan_with(bundles, image, options, &|document, manifest| compile(document, manifest, &target))
 }
 
-/// Makes a manifest into what it changes.
-pub(super) type Compiler<'c> = dyn Fn(&Element, &Manifest) -> Result<Outcome> + Sync + 'c;
-
-/// Plans as it is said above.
-pub(super) fn plan_with(
+/// The same with another compiler.
+fn plan_with(
     bundles: &[Verified],
     image: &Installed,
     options: &Options,

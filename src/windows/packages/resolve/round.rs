@@ -139,7 +139,7 @@ impl<'r, 'v> Round<'r, 'v> {
         &self.index.package(at).manifest
     }
 
-    fn problem(&mut self, bundle: usize, kind: ProblemKind, text: String) {
+    pub(super) fn problem(&mut self, bundle: usize, kind: ProblemKind, text: String) {
         self.problems.push(Problem { bundle, kind, text });
     }
 

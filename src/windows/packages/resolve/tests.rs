@@ -3,7 +3,7 @@ use std::fmt::Write;
 
 use super::super::bundle::Bundle;
 use super::super::installed::{ComponentStore, InstalledPackage, state, tests::package};
-use super::super::plan::{EffectKind, Payload};
+use super::super::plan::{Effect, EffectKind, LeftOut, Payload};
 use super::super::verify::{Verified, VerifiedManifest, VerifiedPackage};
 use super::*;
 use crate::base::Machine;
@@ -11,6 +11,7 @@ use crate::format::assembly::PackageManifest;
 use crate::format::wim;
 use crate::tree::{Content, Node, Times, Tree};
 use crate::windows::About;
+use crate::windows::drivers::trust::SignatureKind;
 
 const TOKEN: &str = "31bf3856ad364e35";
 
@@ -75,16 +76,16 @@ fn bundle(origin: &str, mums: &[String], manifests: &[String]) -> Verified {
         let payload =
             manifest.files.iter().map(|file| Payload { name: file.name.clone(), content: Content::from(vec![0; 10]) });
         let payload = payload.collect();
-        (keyform.to_lowercase(), VerifiedManifest { keyform, manifest, bytes: text.as_bytes().into(), payload })
+        (keyform.to_lowercase(), VerifiedManifest { keyform, manifest, bytes: text.as_bytes().into(), payload, missing: Vec::new() })
     });
     let tree = Tree::new(Node::directory(0, Times::default()));
     let bundle =
         Bundle { origin: origin.into(), tree: tree.into(), documents: BTreeMap::new(), payload: BTreeMap::new() };
-    Verified { bundle, packages: packages.collect(), manifests: manifests.collect() }
+    Verified { bundle, packages: packages.collect(), manifests: manifests.collect(), remarks: Vec::new(), issues: Vec::new() }
 }
 
 fn verified_package(manifest: PackageManifest, text: &str, is_top: bool) -> VerifiedPackage {
-    VerifiedPackage { id: manifest.identity.package_id(), manifest, mum: text.as_bytes().into(), catalog: None, is_top }
+    VerifiedPackage { id: manifest.identity.package_id(), manifest, mum: text.as_bytes().into(), catalog: None, is_top, kind: SignatureKind::None, signer: None }
 }
 
 const EDITION: &str = "Nano-Edition 10.0.14393.0";
@@ -112,7 +113,7 @@ fn component_identity(text: &str) -> Identity {
 }
 
 /// Files are effects; commands are left out.
-fn compile(document: &Element, manifest: &Manifest) -> Result<Outcome> {
+fn made(document: &Element, manifest: &Manifest) -> Result<Compiled> {
     let effect = |file: &crate::format::assembly::ManifestFile| Effect {
         kind: EffectKind::File,
         what: format!(r"\Windows\System32\{}", file.name),
@@ -124,12 +125,12 @@ fn compile(document: &Element, manifest: &Manifest) -> Result<Outcome> {
         why: "it is a program".into(),
     };
     let effects = manifest.files.iter().map(effect).collect();
-    Ok(Outcome { effects, left_out: document.children("genericCommand").map(command).collect() })
+    Ok(Compiled { effects, left_out: document.children("genericCommand").map(command).collect() })
 }
 
 fn planned_with(bundles: &[Verified], image: &Installed, ignore_check: bool) -> Planned {
     let options = Options { ignore_check, threads: NonZeroUsize::new(2).unwrap() };
-    plan_with(bundles, image, &options, &compile).unwrap()
+    plan_with(bundles, image, &options, &made).unwrap()
 }
 
 fn planned(bundles: &[Verified], image: &Installed) -> Planned {
@@ -241,7 +242,7 @@ Not carried out
     assert_eq!(json["components"][0]["dependencies"][0], server);
     assert_eq!(json["sums"]["bytes"], 30);
     let options = Options { ignore_check: false, threads: NonZeroUsize::MIN };
-    assert_eq!(plan_with(&bundles, &image, &options, &compile).unwrap().plan.to_string(), expected);
+    assert_eq!(plan_with(&bundles, &image, &options, &made).unwrap().plan.to_string(), expected);
 }
 
 #[test]
