@@ -32,9 +32,11 @@ use serde::Serialize;
 use super::image::Image;
 use super::plan::{Change, ComponentPlan, Plan};
 use super::records;
+use super::verify::Verified;
 use crate::base::FileTime;
 use crate::error::{Context, Error, Result};
 use crate::tree::{Link, Node, Times, Tree};
+use crate::windows::drivers::trust::{SignatureKind, score};
 use crate::windows::drivers::{self, Signature, Store};
 use crate::windows::{place, regedit};
 
@@ -74,6 +76,28 @@ pub(super) struct Source<'b> {
 }
 
 /// Carries a plan out in the Windows of `tree`; what is made is made at `now`. After an error the tree is of no use.
+///
+/// # Errors
+/// [`NotWindows`](crate::error::Kind::NotWindows) for a tree without a registry; [`Invalid`](crate::error::Kind::Invalid) for names and keys that
+/// cannot be, and for directories and links that stand where files must go; [`Unsupported`](crate::error::Kind::Unsupported) for an image in the middle of
+/// servicing, if anything changes; errors of the hives, by their paths.
+pub fn apply(tree: &mut Tree, plan: &Plan, bundles: &[Verified], now: FileTime) -> Result<Applied> {
+    let sources: Vec<Source<'_>> = bundles.iter().map(Source::of).collect();
+    apply_from(tree, plan, &sources, now)
+}
+
+impl<'b> Source<'b> {
+    /// A bundle whose drivers whoever has signed the package vouches for.
+    fn of(bundle: &'b Verified) -> Self {
+        let top = bundle.packages.iter().find(|package| package.is_top).or(bundle.packages.first());
+        let signer = top.and_then(|package| package.signer.clone());
+        let score = top.map_or(SignatureKind::None, |package| package.kind).score();
+        let signature = Signature { signer: signer.filter(|_| score != score::UNSIGNED), score };
+        Self { origin: &bundle.bundle.origin, tree: &bundle.bundle.tree, signature }
+    }
+}
+
+/// The same with what it needs of the bundles. What is made is made at `now`. After an error the tree is of no use.
 pub(super) fn apply_from(tree: &mut Tree, plan: &Plan, sources: &[Source<'_>], now: FileTime) -> Result<Applied> {
     let mut image = Image::open(tree, now)?;
     let installed = records::installed_deployments(&image);

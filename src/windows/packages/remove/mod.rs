@@ -86,7 +86,7 @@ fn target(installed: &Installed) -> Result<Target> {
             "the image does not say which processor it is for, so packages cannot be taken out",
         )
     })?;
-    let language = installed.languages().into_iter().next().unwrap_or_else(|| "en-US".to_owned());
+    let language = installed.languages().first().cloned().unwrap_or_else(|| "en-US".to_owned());
     Ok(Target { machine, language })
 }
 
