@@ -143,7 +143,7 @@ pub enum EffectKind {
 }
 
 /// What is done to the files and the registry. Paths begin with `\`; keys are named as Windows shows them
-/// (`HKEY_LOCAL_MACHINE\SYSTEM\CurrentControlSet\...`; `HKEY_USERS\.DEFAULT` is the one of whoever has none yet).
+/// (`HKEY_LOCAL_MACHINE\SYSTEM\CurrentControlSet\...`; `HKEY_USERS\Default` is that of whoever has none yet, `\Users\Default\NTUSER.DAT`).
 #[derive(Debug, Clone, PartialEq)]
 pub enum Change {
     /// A directory is made.

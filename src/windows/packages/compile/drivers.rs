@@ -27,6 +27,10 @@ impl Compiler<'_> {
         }
         let said = super::variables::sound(name);
         let Some(inf) = self.or_leave(file, format_args!("driver {}", super::shortened(name)), said) else { return };
-        self.add(EffectKind::Driver, format!("driver {inf}, and the files that it names"), vec![Change::Driver { inf }]);
+        self.add(
+            EffectKind::Driver,
+            format!("driver {inf}, and the files that it names"),
+            vec![Change::Driver { inf }],
+        );
     }
 }

@@ -90,7 +90,11 @@ impl Compiler<'_> {
                 events.children("provider").for_each(|provider| self.publisher(provider));
             }
             for counters in instrumentation.children("counters") {
-                self.leave(counters, "performance counters", "they are registered by lodctr, which gives them numbers among those that are there");
+                self.leave(
+                    counters,
+                    "performance counters",
+                    "they are registered by lodctr, which gives them numbers among those that are there",
+                );
             }
         }
     }
@@ -167,7 +171,9 @@ impl Compiler<'_> {
         if name.contains(['\\', '\0']) || name.encode_utf16().count() > 255 {
             return Err("its name is none of a key".to_owned());
         }
-        let said_id = element.filled("value").map(|text| number_32(text).ok_or_else(|| format!("value is '{}'", shortened(text))));
+        let said_id = element
+            .filled("value")
+            .map(|text| number_32(text).ok_or_else(|| format!("value is '{}'", shortened(text))));
         let said_id = said_id.transpose()?;
         if is_imported {
             return Ok(self.imported_channel(element, name, said_id.unwrap_or(next_id)));
@@ -190,7 +196,11 @@ impl Compiler<'_> {
         }
         values.push(("Type", Value::dword(kind)));
         for publishing in element.children("publishing") {
-            self.leave(publishing, format_args!("publishing of channel {name}"), "which values hold the settings of a channel's own session is not published; wevtutil sets them");
+            self.leave(
+                publishing,
+                format_args!("publishing of channel {name}"),
+                "which values hold the settings of a channel's own session is not published; wevtutil sets them",
+            );
         }
         let listens = is_enabled && kind <= OPERATIONAL;
         if listens && session.is_none() {
@@ -198,14 +208,25 @@ impl Compiler<'_> {
         }
         let state = if is_enabled { "enabled" } else { "disabled" };
         let what = format!("channel {name}: {kind_word}, {isolation_word}, {state}");
-        Ok(Channel { name, id: said_id.unwrap_or(next_id), is_imported: false, session: session.filter(|_| listens), values, what })
+        Ok(Channel {
+            name,
+            id: said_id.unwrap_or(next_id),
+            is_imported: false,
+            session: session.filter(|_| listens),
+            values,
+            what,
+        })
     }
 
     fn imported_channel(&mut self, element: &Element, name: String, id: u32) -> Channel {
         let log = OLD_LOGS.iter().find(|(log, _)| log.eq_ignore_ascii_case(&name));
         let session = log.map(|(log, _)| *log);
         if log.is_none() {
-            self.leave_part(element, format_args!("session of channel {name}"), "it belongs to another component, which says the session that listens");
+            self.leave_part(
+                element,
+                format_args!("session of channel {name}"),
+                "it belongs to another component, which says the session that listens",
+            );
         }
         let id = log.map_or(id, |(_, id)| *id);
         Channel { name, id, is_imported: true, session, values: Vec::new(), what: String::new() }
@@ -270,14 +291,17 @@ fn sessions(publisher: &Publisher, channels: &[Channel]) -> Vec<Change> {
         if keywords != 0 {
             let session = format!("EventLog-{log}");
             let key = format!(r"{AUTOLOGGER}\{session}\{}", publisher.guid);
-            changes.extend(values(&key, vec![
-                ("Enabled", Value::dword(1)),
-                ("EnableLevel", Value::dword(0)),
-                ("LoggerName", Value::sz(&session)),
-                ("MatchAnyKeyword", Value::qword(keywords)),
-                ("MatchAllKeyword", Value::qword(0)),
-                ("EnableProperty", Value::dword(WITH_SID)),
-            ]));
+            changes.extend(values(
+                &key,
+                vec![
+                    ("Enabled", Value::dword(1)),
+                    ("EnableLevel", Value::dword(0)),
+                    ("LoggerName", Value::sz(&session)),
+                    ("MatchAnyKeyword", Value::qword(keywords)),
+                    ("MatchAllKeyword", Value::qword(0)),
+                    ("EnableProperty", Value::dword(WITH_SID)),
+                ],
+            ));
         }
     }
     changes

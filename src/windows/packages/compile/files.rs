@@ -27,7 +27,14 @@ const NOT_CONTENT_INDEXED: u32 = 0x2000;
 
 /// Attributes of a file that say where Microsoft's build has it from, whether other components may write to it, and what whole packages are for.
 const SILENT: [&str; 8] = [
-    "sourceName", "sourcePath", "importPath", "buildFilter", "writeableType", "perUserVirtualization", "loadFrom", "size",
+    "sourceName",
+    "sourcePath",
+    "importPath",
+    "buildFilter",
+    "writeableType",
+    "perUserVirtualization",
+    "loadFrom",
+    "size",
 ];
 
 /// Parts of a file that Windows reads in the manifest where it stands in the store, or that say who may replace it.

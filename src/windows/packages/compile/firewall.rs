@@ -66,10 +66,15 @@ impl Compiler<'_> {
                 fields.push((field, self.text(text)?));
             }
         }
-        fields.extend(rule.filled("Edge").map(flag).transpose()?.filter(|edge| edge == "TRUE").map(|edge| ("Edge", edge)));
+        fields.extend(
+            rule.filled("Edge").map(flag).transpose()?.filter(|edge| edge == "TRUE").map(|edge| ("Edge", edge)),
+        );
         fields.extend(rule.filled("Defer").map(|text| ("Defer", text.to_owned())));
         if let Some(unread) = rule.unread().first() {
-            return Err(format!("what {} says is not known, and without it the rule would be another one", unread.path));
+            return Err(format!(
+                "what {} says is not known, and without it the rule would be another one",
+                unread.path
+            ));
         }
         if let Some((field, _)) = fields.iter().find(|(_, text)| text.contains(['|', '\0'])) {
             return Err(format!("{field} has a character that ends a field"));

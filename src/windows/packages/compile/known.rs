@@ -26,7 +26,10 @@ const WITHOUT_EFFECT: [(&str, &str); 18] = [
     ("rescache", "a mark for a cache of resources that Windows makes"),
     ("migration", "what an upgrade carries over from an older Windows"),
     ("imaging", "what sysprep does when it is run"),
-    ("configuration", "the settings that answer files may give, for the engine that reads these from the manifest in the store; their defaults are the program's own"),
+    (
+        "configuration",
+        "the settings that answer files may give, for the engine that reads these from the manifest in the store; their defaults are the program's own",
+    ),
     ("deconstructionTool", "a note of Microsoft's build"),
     ("languagePack", "a mark: a component of a language"),
     ("feature", "a mark"),
@@ -47,7 +50,10 @@ const RUNNING: [(&str, &str); 39] = [
     ("genericCommands", "programs run when a component is installed"),
     ("mof", "classes of WMI are compiled by mofcomp into the repository of the machine"),
     ("networkComponents", "the network setup binds drivers to adapters; what it records differs for each machine"),
-    ("taskScheduler", "the task scheduler knows its tasks by blobs in the registry (TaskCache) whose layout is not published, and reads no file that these do not name; schtasks /create does both"),
+    (
+        "taskScheduler",
+        "the task scheduler knows its tasks by blobs in the registry (TaskCache) whose layout is not published, and reads no file that these do not name; schtasks /create does both",
+    ),
     ("sppInstaller", "licences are put into the store of the software protection service by that service"),
     ("iisSetup", "IIS changes its own configuration"),
     ("secureBoot", "variables of the firmware are written"),

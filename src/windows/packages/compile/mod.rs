@@ -88,7 +88,6 @@ pub fn compile(document: &Element, manifest: &Manifest, target: &Target) -> Resu
 
 struct Compiler<'d> {
     document: &'d Element,
-    manifest: &'d Manifest,
     target: &'d Target,
     /// Whether it is a 32-bit component of a 64-bit Windows.
     is_guest: bool,
@@ -106,7 +105,6 @@ impl<'d> Compiler<'d> {
     fn new(document: &'d Element, manifest: &'d Manifest, target: &'d Target) -> Result<Self> {
         Ok(Self {
             document,
-            manifest,
             target,
             is_guest: is_guest(&manifest.identity.architecture, target.machine)?,
             strings: variables::strings(document, &target.language),

@@ -153,12 +153,16 @@ impl Compiler<'_> {
             "REG_SZ" => Value::sz(&self.sound_text(text)?),
             "REG_EXPAND_SZ" => Value::expand_sz(&self.sound_text(text)?),
             "REG_MULTI_SZ" => return Ok(Read::Texts(texts(&self.sound_text(text)?)?)),
-            "REG_DWORD" | "REG_DWORD_LITTLE_ENDIAN" => Value::dword(hexadecimal(text).ok_or_else(|| odd("0x........"))?),
+            "REG_DWORD" | "REG_DWORD_LITTLE_ENDIAN" => {
+                Value::dword(hexadecimal(text).ok_or_else(|| odd("0x........"))?)
+            }
             "REG_DWORD_BIG_ENDIAN" => {
                 let number: u32 = hexadecimal(text).ok_or_else(|| odd("0x........"))?;
                 Value::new(kind::DWORD_BIG_ENDIAN, number.to_be_bytes())
             }
-            "REG_QWORD" | "REG_QWORD_LITTLE_ENDIAN" => Value::qword(quad(text).ok_or_else(|| odd("number of eight bytes"))?),
+            "REG_QWORD" | "REG_QWORD_LITTLE_ENDIAN" => {
+                Value::qword(quad(text).ok_or_else(|| odd("number of eight bytes"))?)
+            }
             "REG_BINARY" => Value::binary(bytes()?),
             "REG_NONE" => Value::new(kind::NONE, bytes()?),
             "REG_RESOURCE_LIST" => Value::new(8, bytes()?),
@@ -175,7 +179,8 @@ impl Compiler<'_> {
 
     /// A text for the registry, where a NUL ends every text.
     fn sound_text(&self, text: &str) -> Said<String> {
-        self.text(text).and_then(|text| if text.contains('\0') { Err("a text with a NUL".to_owned()) } else { Ok(text) })
+        self.text(text)
+            .and_then(|text| if text.contains('\0') { Err("a text with a NUL".to_owned()) } else { Ok(text) })
     }
 
     /// A key as the plan names it.
@@ -190,9 +195,10 @@ impl Compiler<'_> {
             return Err(format!("keys are at most {MAX_DEPTH} deep"));
         }
         let first = below.first().copied().unwrap_or_default();
-        let of = |known: &[&str]| known.iter().find(|one| one.eq_ignore_ascii_case(first)).copied();
+        let of = |known: &'static [&'static str]| known.iter().find(|one| one.eq_ignore_ascii_case(first)).copied();
         let rest = below.get(1..).unwrap_or_default().join(r"\");
-        let joined = |start: &str, rest: &str| if rest.is_empty() { start.to_owned() } else { format!(r"{start}\{rest}") };
+        let joined =
+            |start: &str, rest: &str| if rest.is_empty() { start.to_owned() } else { format!(r"{start}\{rest}") };
         match root.to_ascii_uppercase().as_str() {
             "HKEY_LOCAL_MACHINE" | "HKLM" => match of(&HIVES) {
                 Some("SOFTWARE") => Ok(joined(SOFTWARE, &self.below_software(&rest))),

@@ -67,7 +67,9 @@ pub(super) fn definitions(document: &Element) -> BTreeMap<String, Definition<'_>
         .flat_map(|found| found.children("securityDescriptorDefinitions"));
     let mut definitions = BTreeMap::new();
     for definition in lists.flat_map(|list| list.children("securityDescriptorDefinition")) {
-        definition.mark_attributes(|name| ["description", "buildFilter"].iter().any(|silent| name.eq_ignore_ascii_case(silent)));
+        definition.mark_attributes(|name| {
+            ["description", "buildFilter"].iter().any(|silent| name.eq_ignore_ascii_case(silent))
+        });
         let hint = definition.filled("operationHint");
         if let (Some(name), Some(sddl)) = (definition.attribute("name"), definition.attribute("sddl")) {
             definitions.insert(name.to_lowercase(), Definition { sddl, hint });
@@ -224,7 +226,7 @@ mod tests {
         let key = text("O:SYG:SYD:P(A;CI;GA;;;SY)(A;CI;GR;;;BU)(A;;KR;;;AU)", Object::Key).unwrap();
         assert_eq!(key, "O:SYG:SYD:P(A;;KA;;;SY)(A;CIIO;GA;;;SY)(A;;KR;;;BU)(A;CIIO;GR;;;BU)(A;;KR;;;AU)");
         let file = text("D:P(A;;GRGX;;;BU)(A;;FA;;;SY)S:(AU;FASA;0x000D0116;;;WD)", Object::File).unwrap();
-        assert!(file.starts_with("O:SYG:SYD:P(A;;0x1200a9;;;BU)(A;;FA;;;SY)S:(AU;SAFA;0xd0116;;;WD)"), "{file}");
+        assert_eq!(file, "O:SYG:SYD:P(A;;0x1200a9;;;BU)(A;;FA;;;SY)S:(AU;SAFA;DCLCRPCRSDWDWO;;;WD)");
         let folder = text("D:P(A;OICI;GRGX;;;BU)(A;OICIIO;GA;;;CO)", Object::Directory).unwrap();
         assert_eq!(folder, "O:SYG:SYD:P(A;;0x1200a9;;;BU)(A;OICIIO;GRGX;;;BU)(A;OICIIO;GA;;;CO)");
         assert_eq!(text("D:(A;;GA;;;BA)", Object::Service).as_deref(), Some("O:SYG:SYD:(A;;0xf01ff;;;BA)"));

@@ -57,7 +57,8 @@ const KINDS: [(&str, (u32, &str)); 8] = [
 const ERRORS: [(&str, u32); 4] = [("ignore", 0), ("normal", 1), ("severe", 2), ("critical", 3)];
 const SIDS: [(&str, u32); 3] = [("none", 0), ("unrestricted", 1), ("restricted", 3)];
 const PROTECTED: [(&str, u32); 4] = [("none", 0), ("windows", 1), ("windowsLight", 2), ("antimalwareLight", 3)];
-const ACTIONS: [(&str, u32); 5] = [("none", 0), ("restartService", 1), ("reboot", 2), ("rebootComputer", 2), ("runCommand", 3)];
+const ACTIONS: [(&str, u32); 5] =
+    [("none", 0), ("restartService", 1), ("reboot", 2), ("rebootComputer", 2), ("runCommand", 3)];
 
 impl Compiler<'_> {
     pub(super) fn service(&mut self, data: &Element) {
@@ -73,7 +74,9 @@ impl Compiler<'_> {
         }
         for actions in data.children("failureActions") {
             let said = self.failure_actions(actions);
-            let Some(said) = self.or_leave(actions, format_args!("failureActions of service {name}"), said) else { continue };
+            let Some(said) = self.or_leave(actions, format_args!("failureActions of service {name}"), said) else {
+                continue;
+            };
             changes.extend(values(&key, said));
         }
         self.triggers(data, &name, &key, &mut changes);
@@ -90,14 +93,22 @@ impl Compiler<'_> {
         let (start, is_delayed, start_word) = word(needed(data, "start")?, &STARTS)?;
         let (kind, kind_word) = word(needed(data, "type")?, &KINDS)?;
         let error_control = data.filled("errorControl").map_or(Ok(1), |text| word(text, &ERRORS))?;
-        let mut values = vec![("Type", Value::dword(kind)), ("Start", Value::dword(start)), ("ErrorControl", Value::dword(error_control))];
+        let mut values = vec![
+            ("Type", Value::dword(kind)),
+            ("Start", Value::dword(start)),
+            ("ErrorControl", Value::dword(error_control)),
+        ];
         if is_delayed {
             values.push(("DelayedAutoStart", Value::dword(1)));
         }
         let image = data.filled("imagePath").map(|path| self.text(path)).transpose()?;
         values.extend(image.iter().map(|path| ("ImagePath", Value::expand_sz(path))));
-        const TEXTS: [(&str, &str); 4] =
-            [("displayName", "DisplayName"), ("description", "Description"), ("objectName", "ObjectName"), ("group", "Group")];
+        const TEXTS: [(&str, &str); 4] = [
+            ("displayName", "DisplayName"),
+            ("description", "Description"),
+            ("objectName", "ObjectName"),
+            ("group", "Group"),
+        ];
         for (attribute, value) in TEXTS {
             if let Some(text) = data.filled(attribute) {
                 values.push((value, Value::sz(&self.text(text)?)));
@@ -115,13 +126,16 @@ impl Compiler<'_> {
             let tag = number_32(tag).ok_or_else(|| format!("tag is '{}'", shortened(tag)))?;
             values.push(("Tag", Value::dword(tag)));
         }
-        for (attribute, value, words) in [("sidType", "ServiceSidType", &SIDS[..]), ("launchProtected", "LaunchProtected", &PROTECTED)] {
+        for (attribute, value, words) in
+            [("sidType", "ServiceSidType", &SIDS[..]), ("launchProtected", "LaunchProtected", &PROTECTED)]
+        {
             if let Some(text) = data.filled(attribute) {
                 values.push((value, Value::dword(word(text, words)?)));
             }
         }
         let account = data.filled("objectName").map(|account| format!(", {account}")).unwrap_or_default();
-        let what = format!("service {name}: {}, {start_word}, {kind_word}{account}", image.as_deref().unwrap_or("no program"));
+        let what =
+            format!("service {name}: {}, {start_word}, {kind_word}{account}", image.as_deref().unwrap_or("no program"));
         Ok(Service { name: name.to_owned(), what, values })
     }
 
@@ -158,9 +172,17 @@ impl Compiler<'_> {
         let mut index = 0;
         for element in data.children("serviceTrigger") {
             let said = if index < MOST { trigger(element) } else { Err(format!("more than {MOST} triggers")) };
-            let Some(trigger) = self.or_leave(element, format_args!("serviceTrigger of service {service}"), said) else { continue };
+            let Some(trigger) = self.or_leave(element, format_args!("serviceTrigger of service {service}"), said)
+            else {
+                continue;
+            };
             let key = format!(r"{key}\TriggerInfo\{index}");
-            changes.extend(trigger.into_iter().map(|(name, value)| Change::Value { key: key.clone(), name, value, if_absent: false }));
+            changes.extend(trigger.into_iter().map(|(name, value)| Change::Value {
+                key: key.clone(),
+                name,
+                value,
+                if_absent: false,
+            }));
             index += 1;
         }
     }
@@ -173,6 +195,11 @@ struct Service {
 }
 
 pub(super) fn values(key: &str, values: Vec<(&str, Value)>) -> Vec<Change> {
-    let set = |(name, value): (&str, Value)| Change::Value { key: key.to_owned(), name: name.to_owned(), value, if_absent: false };
+    let set = |(name, value): (&str, Value)| Change::Value {
+        key: key.to_owned(),
+        name: name.to_owned(),
+        value,
+        if_absent: false,
+    };
     values.into_iter().map(set).collect()
 }

@@ -46,7 +46,8 @@ const SUBTYPES: [(&str, u128); 13] = [
     ("CUSTOM_SYSTEM_STATE_CHANGE", 0x2D7A2816_0C5E_45FC_9CE7_570E5ECDE9C9),
 ];
 
-const DATA: [(&str, u32); 5] = [("binary", BINARY), ("string", STRING), ("level", LEVEL), ("keywordAny", 4), ("keywordAll", 5)];
+const DATA: [(&str, u32); 5] =
+    [("binary", BINARY), ("string", STRING), ("level", LEVEL), ("keywordAny", 4), ("keywordAll", 5)];
 const BINARY: u32 = 1;
 const STRING: u32 = 2;
 const LEVEL: u32 = 3;

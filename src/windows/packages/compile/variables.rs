@@ -57,10 +57,12 @@ const DEVICES: [&str; 6] = ["CON", "PRN", "AUX", "NUL", "CONIN$", "CONOUT$"];
 impl Compiler<'_> {
     /// A text, its folders as the running Windows knows them.
     pub(super) fn text(&self, text: &str) -> Said<String> {
-        expand(text, |name| Ok(match self.folder(name) {
-            Some(folder) => format!("{DRIVE}{folder}"),
-            None => self.string(name)?.to_owned(),
-        }))
+        expand(text, |name| {
+            Ok(match self.folder(name) {
+                Some(folder) => format!("{DRIVE}{folder}"),
+                None => self.string(name)?.to_owned(),
+            })
+        })
     }
 
     /// A path of the image, which has to begin with a folder: `\Windows\System32\OpenSSH`, nothing for the root.
@@ -165,7 +167,8 @@ pub(super) fn sound(path: &str) -> Said<String> {
 fn is_sound(name: &str) -> bool {
     let stem = name.split('.').next().unwrap_or_default().trim_end().to_uppercase();
     let numbered = ["COM", "LPT"].iter().find_map(|device| stem.strip_prefix(device));
-    let is_port = numbered.is_some_and(|number| number.chars().count() == 1 && "0123456789\u{b9}\u{b2}\u{b3}".contains(number));
+    let is_port =
+        numbered.is_some_and(|number| number.chars().count() == 1 && "0123456789\u{b9}\u{b2}\u{b3}".contains(number));
     !name.ends_with(['.', ' '])
         && !name.contains(|c: char| c < ' ' || r#":*?"<>|"#.contains(c))
         && !DEVICES.contains(&stem.as_str())
@@ -181,7 +184,21 @@ mod tests {
     fn paths_stay_within_the_image() {
         assert_eq!(sound(r"\a\\b/c.d\").as_deref(), Ok(r"a\b\c.d"));
         assert_eq!(sound("").as_deref(), Ok(""));
-        for path in ["..", r"a\..\b", "a.", "a ", "c:", "x:stream", "*", "nul", "CON.txt", r"a\com1.log", "LPT\u{b9}", "a\0", "conin$ .x"] {
+        for path in [
+            "..",
+            r"a\..\b",
+            "a.",
+            "a ",
+            "c:",
+            "x:stream",
+            "*",
+            "nul",
+            "CON.txt",
+            r"a\com1.log",
+            "LPT\u{b9}",
+            "a\0",
+            "conin$ .x",
+        ] {
             assert!(sound(path).is_err(), "{path:?}");
         }
         assert!(sound(&"a".repeat(256)).is_err());
