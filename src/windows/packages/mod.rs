@@ -9,6 +9,7 @@ pub mod apply;
 pub mod base;
 pub mod bundle;
 pub mod compile;
+pub mod first_boot;
 mod image;
 pub mod installed;
 mod journal;
@@ -16,14 +17,13 @@ pub mod plan;
 mod records;
 pub mod remove;
 pub mod resolve;
-#[cfg(test)]
 mod servicing_tests;
 pub mod verify;
 #[cfg(test)]
 mod wcp_sample;
 
 pub use apply::{Applied, NewPackage, apply};
-pub use bundle::Bundle;
+pub use bundle::{Bundle};
 pub use compile::{Compiled, Target, compile};
 pub use installed::{ComponentStore, Installed, InstalledPackage};
 pub use plan::{Change, ComponentPlan, Effect, EffectKind, LeftOut, PackagePlan, Payload, Plan, Sums, UpdatePlan};
