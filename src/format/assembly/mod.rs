@@ -15,5 +15,6 @@
 mod element;
 mod identity;
 
+pub use crate::base::Version;
 pub use element::Element;
-pub use identity::{Identity, Version};
+pub use identity::Identity;
