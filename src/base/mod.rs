@@ -1,5 +1,6 @@
 //! Floor 0: positioned I/O, checksums, time stamps, UTF-16 names and the order that NTFS gives them, security descriptors, processors, versions.
 
+pub mod base64;
 pub mod blocks;
 pub mod bytes;
 pub mod crc32c;

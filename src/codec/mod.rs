@@ -9,6 +9,7 @@ pub mod lzms;
 pub mod lznt1;
 pub mod lzx;
 mod matchfinder;
+pub mod pa30;
 mod parse;
 #[cfg(test)]
 mod samples;

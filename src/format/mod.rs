@@ -5,6 +5,7 @@ pub mod bcd;
 pub mod cab;
 pub mod catalog;
 pub mod certificate;
+pub mod delta;
 pub mod fat;
 pub mod hive;
 pub mod inf;

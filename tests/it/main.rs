@@ -26,6 +26,8 @@ mod ntfs;
 mod ntfs_read;
 mod ntfs_tools;
 mod package;
+mod package_verify;
+mod packages;
 mod qcow2;
 mod reg;
 mod revise;

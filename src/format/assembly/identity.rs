@@ -63,7 +63,16 @@ impl Identity {
 
     /// `name~token~architecture~language~version`, as packages are called: no language for neutral ones.
     pub fn package_id(&self) -> String {
+        self.package_id_of(self.version)
+    }
+
+    /// The same with the version 0.0.0.0, as `PackageIndex` calls all versions of a package.
+    pub fn versionless_package_id(&self) -> String {
+        self.package_id_of(Version::default())
+    }
+
+    fn package_id_of(&self, version: Version) -> String {
         let language = if self.is_neutral() { "" } else { &self.language };
-        format!("{}~{}~{}~{language}~{}", self.name, self.public_key_token, self.architecture, self.version)
+        format!("{}~{}~{}~{language}~{version}", self.name, self.public_key_token, self.architecture)
     }
 }

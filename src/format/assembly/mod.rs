@@ -14,7 +14,13 @@
 
 mod element;
 mod identity;
+mod keyform;
+mod manifest;
+mod package;
 
 pub use crate::base::Version;
-pub use element::Element;
+pub use element::{Element, Unread};
 pub use identity::Identity;
+pub use keyform::{cbs_value_name, file_value_name, text_hash};
+pub use manifest::{Dependency, DependencyKind, Manifest, ManifestFile};
+pub use package::{Compare, Condition, Item, PackageManifest, Parent, Update};

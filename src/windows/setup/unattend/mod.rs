@@ -19,12 +19,11 @@
 //!
 //! Source: Microsoft, "Unattended Windows Setup Reference".
 
-mod base64;
 mod xml;
 
 use self::xml::{Element, Node, UNATTEND};
 use super::{ComputerName, Secret};
-use crate::base::near;
+use crate::base::{base64, near};
 use crate::error::{Error, Result};
 use crate::tree::Tree;
 use crate::windows::Machine;
