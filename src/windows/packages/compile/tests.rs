@@ -419,7 +419,7 @@ SvcHost svchost group Camera: FrameServer
   append HKEY_LOCAL_MACHINE\SOFTWARE\Microsoft\Windows NT\CurrentVersion\SvcHost Camera ["FrameServer"] true"#,
     );
     check(
-        &of("Environment", &instance(r#"<path name="%SystemRoot%\Made" position="last"/>"#)),
+        &of("Environment", &instance(r#"<path name="%SystemRoot%\Made" position="last"/>"#).replace("Camera", "path")),
         r"
 Environment Path: %SystemRoot%\Made
   part HKEY_LOCAL_MACHINE\SYSTEM\CurrentControlSet\Control\Session Manager\Environment Path %SystemRoot%\Made false",
@@ -430,7 +430,8 @@ Environment Path: %SystemRoot%\Made
     check("<memberships><categoryMembership><id name=\"Some-Foundation\"/></categoryMembership></memberships>", "");
     for odd in [
         of("SvcHost", &instance(r#"<serviceGroup position="middle" serviceName="x"/>"#)),
-        of("Environment", &instance(r#"<path name="a;b"/>"#)),
+        of("Environment", &instance(r#"<path name="a;b"/>"#).replace("Camera", "path")),
+        of("Environment", &instance(r#"<path name="a"/>"#)),
         of("BootCritical", &instance("")),
         of("Unheard", ""),
         of("Service", &instance("<other/>")),
@@ -485,7 +486,8 @@ fn publishers_and_channels() {
             resourceFileName="%SystemRoot%\system32\made.dll" messageFileName="$(runtime.system32)\made.dll">
           <channels><importChannel chid="S" name="System"/>
             <channel chid="A" name="Made-Provider/Admin" type="Admin" isolation="System" enabled="true"><logging><maxSize>4294967296</maxSize><retention>true</retention></logging></channel>
-            <channel chid="D" name="Made-Provider/Debug" type="Debug" isolation="Application" access="O:BAG:SYD:(A;;0x7;;;BA)"/></channels>
+            <channel chid="D" name="Made-Provider/Debug" type="Debug" isolation="Application" access="O:BAG:SYD:(A;;0x7;;;BA)">
+              <publishing><level>0xFF</level><bufferSize>65536</bufferSize><clockType>QPC</clockType></publishing></channel></channels>
           <events><event value="1"/></events><templates/><keywords/></provider><cmi/></events></instrumentation>"#;
     check(
         body,
@@ -527,7 +529,10 @@ Channel channel Made-Provider/Debug: Debug, Application, disabled
   [Channels\Made-Provider/Debug] Enabled = dword 0x0
   [Channels\Made-Provider/Debug] Isolation = dword 0x0
   [Channels\Made-Provider/Debug] ChannelAccess = sz O:BAG:SYD:(A;;0x7;;;BA)|
-  [Channels\Made-Provider/Debug] Type = dword 0x3",
+  [Channels\Made-Provider/Debug] Type = dword 0x3
+  [Channels\Made-Provider/Debug] BufferSize = dword 0x10000
+  [Channels\Made-Provider/Debug] ClockType = dword 0x1
+  [Channels\Made-Provider/Debug] Level = dword 0xff",
     );
 }
 
@@ -549,7 +554,8 @@ fn odd_events_are_left_out() {
         r#"<channel name="a" type="Loud"/>"#,
         r#"<channel name="a" type="Admin" value="x"/>"#,
         r#"<channel name="a" type="Admin"><logging><maxSize>x</maxSize></logging></channel>"#,
-        r#"<channel name="a" type="Debug"><publishing><level>4</level></publishing></channel>"#,
+        r#"<channel name="a" type="Debug"><publishing><level>x</level></publishing></channel>"#,
+        r#"<channel name="a" type="Debug"><publishing><keywords>4</keywords></publishing></channel>"#,
         r#"<channel name="a" type="Admin" isolation="Custom" enabled="true"/>"#,
         r#"<importChannel name="Somebody/Else"/>"#,
         "<what/>",
