@@ -8,6 +8,7 @@ use std::fmt::Write;
 use sha2::{Digest, Sha256};
 
 use super::{MADE, filler, hash};
+use crate::base::base64;
 use crate::error::Result;
 use crate::format::assembly::{Identity, Version, cbs_value_name, file_value_name};
 use crate::format::hive::{Hive, Value};
@@ -88,7 +89,7 @@ impl Component {
              <dsig:DigestMethod Algorithm=\"http://www.w3.org/2000/09/xmldsig#sha256\" />\r\n      \
              <dsig:DigestValue>{}</dsig:DigestValue>\r\n    </asmv2:hash>\r\n  </file>\r\n</assembly>\r\n",
             element(&identity),
-            base64(&Sha256::digest(&bytes))
+            base64::encode(&Sha256::digest(&bytes))
         );
         Self { identity, manifest, file: Some(File { name: file, bytes, is_driver }) }
     }
@@ -233,16 +234,4 @@ fn element(identity: &Identity) -> String {
         "<assemblyIdentity name=\"{name}\" version=\"{version}\" processorArchitecture=\"{architecture}\" language=\"{language}\" \
          publicKeyToken=\"{public_key_token}\"{scope} />"
     )
-}
-
-/// Base64 of a digest.
-fn base64(bytes: &[u8]) -> String {
-    const LETTERS: &[u8; 64] = b"ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789+/";
-    let mut text = String::new();
-    for group in bytes.chunks(3) {
-        let bits = group.iter().fold(0_u32, |bits, byte| bits << 8 | u32::from(*byte)) << (8 * (3 - group.len()));
-        let letter = |index: usize| char::from(LETTERS[(bits >> (18 - 6 * index)) as usize & 63]);
-        text.extend((0..4).map(|index| if index <= group.len() { letter(index) } else { '=' }));
-    }
-    text
 }

@@ -21,6 +21,7 @@
 //! An `.msu` may unpack to 16 GiB; its cabinets go into temporary files. The new kind of `.msu` (since Windows 11 24H2), which is a WIM, is
 //! refused by name.
 
+mod describe;
 mod msu;
 mod name;
 mod open;
@@ -31,6 +32,7 @@ mod tests;
 
 use std::fmt;
 
+pub use describe::{Description, Inspection};
 pub use name::{Shelf, Title, short_name};
 pub use part::{Part, Raw};
 
@@ -114,9 +116,20 @@ impl PackageSource {
         picked
     }
 
-    /// All parts, of whatever language.
-    pub fn all_parts(&self) -> impl Iterator<Item = &Part> {
-        self.groups.iter().flat_map(|group| group.base.iter().chain(&group.languages))
+    /// All parts, of whatever language; those that all languages share first.
+    pub fn parts_of_all_languages(&self) -> Picked {
+        let warnings = self.notes.iter().map(|note| format!("{}: {note}", self.name)).collect();
+        let parts = self.groups.iter().flat_map(|group| group.base.iter().chain(&group.languages));
+        Picked { parts: parts.cloned().collect(), warnings }
+    }
+
+    /// The languages that there are parts for.
+    pub fn languages(&self) -> Vec<String> {
+        let of_all = self.groups.iter().flat_map(|group| &group.languages).filter_map(|part| part.language.clone());
+        let mut languages: Vec<String> = of_all.collect();
+        languages.sort_by_key(|language| language.to_lowercase());
+        languages.dedup_by(|a, b| a.eq_ignore_ascii_case(b));
+        languages
     }
 }
 

@@ -116,7 +116,13 @@ fn folded(name: &str) -> String {
 fn is_language(name: &str) -> bool {
     let mut parts = name.split('-');
     let first = parts.next().unwrap_or_default();
-    let is_first = matches!(first.len(), 2 | 3) && first.chars().all(|c| c.is_ascii_alphabetic());
+    let others = parts.clone().count();
+    // Three letters alone are rather a word: `old`, `x64`.
+    let is_first = match first.len() {
+        2 => others <= 3,
+        3 => (1..=3).contains(&others),
+        _ => false,
+    };
     let is_other = |part: &str| (1..=8).contains(&part.len()) && part.chars().all(|c| c.is_ascii_alphanumeric());
-    is_first && parts.clone().count() <= 3 && parts.all(is_other)
+    is_first && first.chars().all(|c| c.is_ascii_alphabetic()) && parts.all(is_other)
 }

@@ -1,20 +1,15 @@
 //! The files of a package: in the driver store, published, and in place.
 
 use std::collections::BTreeSet;
-use std::sync::Arc;
 
 use super::{Added, Store, folder_of, lockdown, pe_version};
-use crate::base::Name;
+use crate::base::{Name, Version};
 use crate::error::{Context, Error, Result};
 use crate::tree::{Content, DescriptorId, NodeId, Tree};
 use crate::windows::drivers::database::layout::oem_number;
-use crate::windows::drivers::{CopyOut, Driver, Package, Signature, store_name};
+use crate::windows::drivers::{CopyOut, Driver, INF_FOLDER, Package, REPOSITORY, Signature, store_name};
 use crate::windows::place::{self, Access};
 
-/// The driver store's folder.
-pub(super) const REPOSITORY: &str = r"\Windows\System32\DriverStore\FileRepository";
-/// The folder of published INF files.
-pub(super) const INF: &str = r"\Windows\INF";
 /// The folder of the catalogs that the kernel trusts, by the subsystem's id (`DRIVER_ACTION_VERIFY`'s).
 pub(super) const CATALOGS: &str = r"\Windows\System32\CatRoot\{F750E6C3-38EE-11D1-85E5-00C04FC295EE}";
 
@@ -42,7 +37,7 @@ enum Put {
 
 /// The numbers of the INF files that are published.
 pub(super) fn published_numbers(tree: &Tree) -> BTreeSet<u32> {
-    let names = tree.find(INF).into_iter().flat_map(|folder| tree.node(folder).children());
+    let names = tree.find(INF_FOLDER).into_iter().flat_map(|folder| tree.node(folder).children());
     // An INF that is gone may have left its precompiled form (.PNF), which Windows would take for the new one's.
     let names = names.map(|link| link.name.to_string().to_ascii_lowercase().replace(".pnf", ".inf"));
     names.filter_map(|name| oem_number(&name)).collect()
@@ -82,7 +77,7 @@ impl Store<'_> {
             added.files += usize::from(self.put(&path, content, access)?);
         }
         let inf = self.graft(package, &driver.inf_name)?;
-        added.files += usize::from(self.put(&format!(r"{INF}\{}", added.published), inf, Access::Inherited)?);
+        added.files += usize::from(self.put(&format!(r"{INF_FOLDER}\{}", added.published), inf, Access::Inherited)?);
         if let Some(catalog) = driver.catalog.as_ref().filter(|catalog| package.content(catalog).is_some()) {
             let content = self.graft(package, catalog)?;
             let name = catalog_of(&added.published);
@@ -132,7 +127,8 @@ impl Store<'_> {
         }
         let version = |content: &Content| -> Result<_> { Ok(pe_version::file_version(&self.tree.read(content)?)) };
         let (old, new) = (version(&there)?, version(&content)?);
-        let words = |version: Option<[u16; 4]>| version.map_or("without a version".into(), dotted);
+        let words =
+            |version: Option<Version>| version.map_or("without a version".into(), |version| version.to_string());
         if old > new {
             added.notes.push(format!(
                 "{target} is kept: it is newer ({}) than the package's ({})",
@@ -158,15 +154,7 @@ impl Store<'_> {
     fn graft(&mut self, package: &Package, path: &str) -> Result<Content> {
         let content = package.content(path);
         let content = content.ok_or_else(|| Error::invalid("a file that the package lacks").found(path))?;
-        Ok(match content {
-            Content::Bytes(bytes) => Content::Bytes(Arc::clone(bytes)),
-            Content::Blob { store, blob, len } => {
-                let theirs = &package.tree().stores()[store.index()];
-                let known = self.tree.store_ids().find(|own| Arc::ptr_eq(&self.tree.stores()[own.index()], theirs));
-                let store = known.unwrap_or_else(|| self.tree.add_store(Arc::clone(theirs)));
-                Content::Blob { store, blob: *blob, len: *len }
-            }
-        })
+        Ok(place::graft(self.tree, package.tree(), content))
     }
 
     /// Puts a file in place, unless the same is there; whether it was put.
@@ -198,21 +186,9 @@ impl Store<'_> {
         *self.usual.get_or_insert_with(|| Usual::learn(self.tree))
     }
 
-    /// Whether two contents are the same bytes. What is not known by a hash or by where it comes from is read.
+    /// Whether two contents are the same bytes.
     pub(super) fn same(&self, a: &Content, b: &Content) -> Result<bool> {
-        if a.len() != b.len() {
-            return Ok(false);
-        }
-        if let (Content::Blob { store, blob, .. }, Content::Blob { store: other_store, blob: other, .. }) = (a, b) {
-            if (store, blob) == (other_store, other) {
-                return Ok(true);
-            }
-            let hash = |store: &crate::tree::StoreId, blob| self.tree.stores()[store.index()].sha1(blob);
-            if let (Some(a), Some(b)) = (hash(store, *blob), hash(other_store, *other)) {
-                return Ok(a == b);
-            }
-        }
-        Ok(self.tree.read(a)? == self.tree.read(b)?)
+        place::is_same(self.tree, a, b)
     }
 
     /// Takes a file away; whether there was one.
@@ -240,29 +216,13 @@ impl Usual {
             .collect();
         let files = folders.iter().flat_map(|folder| tree.node(*folder).children()).map(|link| link.node);
         let files = files.filter(|node| !tree.node(*node).is_directory()).take(SAMPLE);
-        Self { folder: most_common(tree, folders.iter().copied()), file: most_common(tree, files) }
+        Self { folder: place::most_common(tree, folders.iter().copied()), file: place::most_common(tree, files) }
     }
-}
-
-/// The descriptor that most of a few nodes have; of equally many, the first.
-fn most_common(tree: &Tree, nodes: impl Iterator<Item = NodeId>) -> Option<DescriptorId> {
-    let mut counts: Vec<(DescriptorId, usize)> = Vec::new();
-    for descriptor in nodes.filter_map(|node| tree.node(node).descriptor) {
-        match counts.iter_mut().find(|(known, _)| *known == descriptor) {
-            Some((_, count)) => *count += 1,
-            None => counts.push((descriptor, 1)),
-        }
-    }
-    counts.into_iter().rev().max_by_key(|(_, count)| *count).map(|(descriptor, _)| descriptor)
 }
 
 /// The name of a package's catalog: `oem3.cat`.
 pub(super) fn catalog_of(published: &str) -> String {
     format!("{}cat", published.strip_suffix("inf").unwrap_or(published))
-}
-
-fn dotted([a, b, c, d]: [u16; 4]) -> String {
-    format!("{a}.{b}.{c}.{d}")
 }
 
 /// Whether a file is one of those without which nothing starts, or in which Windows keeps its state.
