@@ -35,8 +35,8 @@ use std::num::NonZeroUsize;
 
 use serde::Serialize;
 
-use super::installed::Installed;
 use super::compile::{Compiled, Target, compile};
+use super::installed::Installed;
 use super::plan::Plan;
 use super::verify::Verified;
 use crate::error::{Error, Kind, Result};
@@ -168,12 +168,7 @@ pub fn plan(bundles: &[Verified], image: &Installed, options: &Options) -> Resul
 }
 
 /// The same with another compiler.
-fn plan_with(
-    bundles: &[Verified],
-    image: &Installed,
-    options: &Options,
-    compiler: &Compiler<'_>,
-) -> Result<Planned> {
+fn plan_with(bundles: &[Verified], image: &Installed, options: &Options, compiler: &Compiler<'_>) -> Result<Planned> {
     let index = Index::new(bundles);
     let mut warnings: Vec<String> = Vec::new();
     let mut problems: Vec<Problem> = Vec::new();

@@ -76,16 +76,33 @@ fn bundle(origin: &str, mums: &[String], manifests: &[String]) -> Verified {
         let payload =
             manifest.files.iter().map(|file| Payload { name: file.name.clone(), content: Content::from(vec![0; 10]) });
         let payload = payload.collect();
-        (keyform.to_lowercase(), VerifiedManifest { keyform, manifest, bytes: text.as_bytes().into(), payload, missing: Vec::new() })
+        (
+            keyform.to_lowercase(),
+            VerifiedManifest { keyform, manifest, bytes: text.as_bytes().into(), payload, missing: Vec::new() },
+        )
     });
     let tree = Tree::new(Node::directory(0, Times::default()));
     let bundle =
         Bundle { origin: origin.into(), tree: tree.into(), documents: BTreeMap::new(), payload: BTreeMap::new() };
-    Verified { bundle, packages: packages.collect(), manifests: manifests.collect(), remarks: Vec::new(), issues: Vec::new() }
+    Verified {
+        bundle,
+        packages: packages.collect(),
+        manifests: manifests.collect(),
+        remarks: Vec::new(),
+        issues: Vec::new(),
+    }
 }
 
 fn verified_package(manifest: PackageManifest, text: &str, is_top: bool) -> VerifiedPackage {
-    VerifiedPackage { id: manifest.identity.package_id(), manifest, mum: text.as_bytes().into(), catalog: None, is_top, kind: SignatureKind::None, signer: None }
+    VerifiedPackage {
+        id: manifest.identity.package_id(),
+        manifest,
+        mum: text.as_bytes().into(),
+        catalog: None,
+        is_top,
+        kind: SignatureKind::None,
+        signer: None,
+    }
 }
 
 const EDITION: &str = "Nano-Edition 10.0.14393.0";
