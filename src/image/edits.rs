@@ -161,6 +161,10 @@ pub enum Step {
     PackageRemoved {
         /// The ids of the packages that went with it, its own first.
         packages: Vec<String>,
+        /// Components that went.
+        components: usize,
+        /// Drivers that went, by their published names.
+        drivers: Vec<String>,
         /// Names of files and directories that went, or lead elsewhere now.
         files: usize,
         /// The hives that changed.
@@ -172,6 +176,8 @@ pub enum Step {
     Packages {
         /// Components that are new.
         components: usize,
+        /// Drivers that came, by their published names.
+        drivers: Vec<String>,
         /// Names of files and directories that came, or lead elsewhere now.
         files: usize,
         /// The hives that changed.
@@ -233,16 +239,15 @@ impl fmt::Display for Step {
                 write!(f, "registry {source}:")?;
                 packages::hives(f, hives)
             }
-            Self::PackageRemoved { packages, files, hives } => {
-                let names = plural(*files as u64, "name of a file", "names of files");
-                write!(f, "remove package {}: {names};", packages.join(", "))?;
-                packages::hives(f, hives)
+            Self::PackageRemoved { packages, components, drivers, files, hives } => {
+                let components = plural(*components as u64, "component", "components");
+                write!(f, "remove package {}: {components}, ", packages.join(", "))?;
+                packages::changes(f, drivers, *files, hives)
             }
             Self::Package(package) => package.fmt(f),
-            Self::Packages { components, files, hives } => {
-                let components = plural(*components as u64, "new component", "new components");
-                write!(f, "packages: {components}, {};", plural(*files as u64, "name of a file", "names of files"))?;
-                packages::hives(f, hives)
+            Self::Packages { components, drivers, files, hives } => {
+                write!(f, "packages: {}, ", plural(*components as u64, "new component", "new components"))?;
+                packages::changes(f, drivers, *files, hives)
             }
             Self::DriverRemoved { published, packages, services } => {
                 write!(f, "remove driver {published} ({})", packages.join(", "))?;

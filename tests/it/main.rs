@@ -25,6 +25,7 @@ mod media;
 mod ntfs;
 mod ntfs_read;
 mod ntfs_tools;
+mod pa30;
 mod package;
 mod package_verify;
 mod packages;

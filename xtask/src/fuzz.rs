@@ -1,4 +1,4 @@
-//! `cargo xtask fuzz`: random damage to good images, in the release build.
+//! `cargo xtask fuzz`: random damage to good images and to packed manifests, in the release build.
 
 use crate::shell::{self, Result, cargo};
 
@@ -13,7 +13,7 @@ pub(crate) struct Args {
     seed: u64,
 }
 
-/// Runs the test of `tests/it/corruptions.rs`, which shows what came of it.
+/// Runs the tests of `tests/it/corruptions.rs` and `tests/it/pa30.rs`, which show what came of it.
 pub(crate) fn run(args: &Args) -> Result<()> {
     let mut test = cargo();
     test.args(["test", "--release", "--test", "it", "--", "corruptions", "--nocapture"]);

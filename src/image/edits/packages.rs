@@ -197,6 +197,8 @@ impl Edits {
             outcome.warnings.extend(removed.warnings.iter().map(|warning| format!("{name}: {warning}")));
             outcome.steps.push(Step::PackageRemoved {
                 packages: removed.packages,
+                components: removed.components.len(),
+                drivers: removed.drivers,
                 files: removed.files,
                 hives: removed.hives,
             });
@@ -226,7 +228,12 @@ impl Edits {
                 }
                 Err(error) if error.kind() == Kind::Unsupported && self.package_route != Route::Strict => {
                     candidate.identify();
-                    candidate.reasons.push(error.to_string());
+                    let origin = format!("{}: ", candidate.part.origin);
+                    let why = error.to_string();
+                    candidate.reasons.push(why.strip_prefix(&origin).unwrap_or(&why).to_owned());
+                    outcome.warnings.push(format!(
+                        "{origin}it cannot be read in full here, and has not been checked: Windows does that when it installs it"
+                    ));
                     later.push(candidate);
                 }
                 Err(error) => return Err(error),
@@ -336,8 +343,12 @@ impl Edits {
             outcome.steps.push(candidate.step(way));
         }
         if applied.components > 0 || applied.files > 0 || !applied.hives.is_empty() {
-            let (components, files, hives) = (applied.components, applied.files, applied.hives);
-            outcome.steps.push(Step::Packages { components, files, hives });
+            outcome.steps.push(Step::Packages {
+                components: applied.components,
+                drivers: applied.drivers,
+                files: applied.files,
+                hives: applied.hives,
+            });
         }
         outcome.warnings.extend(applied.warnings);
         if later.is_empty() {
@@ -469,6 +480,23 @@ fn raw(part: &Part) -> Result<(Arc<Tree>, bool)> {
     let node = builder.add(attributes::ARCHIVE, Times::default(), Some(extents))?;
     builder.fill(builder.root(), vec![Link { name: "package.cab".into(), short: None, node }]);
     Ok((Arc::new(builder.finish().tree), false))
+}
+
+/// What packages changed, for people.
+pub(super) fn changes(
+    f: &mut fmt::Formatter<'_>,
+    drivers: &[String],
+    files: usize,
+    hives: &[regedit::Changed],
+) -> fmt::Result {
+    write!(f, "{files} {}", if files == 1 { "name of a file" } else { "names of files" })?;
+    if !drivers.is_empty() {
+        write!(f, ", drivers {}", drivers.join(", "))?;
+    }
+    if !hives.is_empty() {
+        f.write_str(";")?;
+    }
+    self::hives(f, hives)
 }
 
 /// Hives that changed, for people.

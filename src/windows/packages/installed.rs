@@ -27,6 +27,9 @@ pub(super) const PACKAGES: &str = r"\Windows\servicing\Packages";
 /// The manifests of the components.
 pub(super) const MANIFESTS: &str = r"\Windows\WinSxS\Manifests";
 
+/// What the next start is to do; the running Windows renames it when it is done.
+const PENDING: &str = r"\Windows\WinSxS\pending.xml";
+
 /// Values of `CurrentState` of a package and of its updates.
 pub mod state {
     /// Not there.
@@ -140,6 +143,11 @@ impl Installed {
         let about = About::of_hives(tree, system.as_ref(), software.as_ref());
         let mut notes: Vec<String> = note.into_iter().chain(about.notes.iter().cloned()).collect();
         let key = format!(r"{SERVICING}\Packages");
+        if tree.find(PENDING).is_some() {
+            notes.push(
+                "servicing was left unfinished (pending.xml): it ends when the Windows is started the next time".into(),
+            );
+        }
         let packages = match software.as_ref().and_then(|hive| Some((hive, hive.open(&key)?))) {
             Some((hive, key)) => of_hive(hive, key, &mut notes),
             None => of_files(tree),
@@ -431,8 +439,12 @@ pub(super) mod tests {
     fn reads_states_out_of_the_registry() {
         let software = software();
         let mum = format!(r"{PACKAGES}\Other~31bf3856ad364e35~amd64~~1.0.0.0.mum");
-        let installed =
-            Installed::read(&tree_of(&[(r"\Windows\System32\config\SOFTWARE", &software), (&mum, b"")])).unwrap();
+        let installed = Installed::read(&tree_of(&[
+            (r"\Windows\System32\config\SOFTWARE", &software),
+            (&mum, b""),
+            (PENDING, b""),
+        ]))
+        .unwrap();
         assert_eq!(installed.packages().len(), 2, "the registry knows better than the files");
         let edition = installed.package(&EDITION.to_uppercase()).unwrap();
         assert!(edition.is_installed() && !edition.visible);
@@ -443,6 +455,7 @@ pub(super) mod tests {
         let newer = identity(&EDITION.replace("14393.0", "14393.999"));
         assert_eq!(installed.versions_of(&newer).count(), 1);
         assert!(!installed.speaks("en-US"), "a superseded package speaks no more");
+        assert!(installed.notes().iter().any(|note| note.contains("left unfinished")), "{:?}", installed.notes());
         assert!(installed.notes().iter().any(|note| note.contains("1 of the packages")), "{:?}", installed.notes());
     }
 

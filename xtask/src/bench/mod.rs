@@ -8,6 +8,7 @@ mod corpus;
 mod drivers;
 mod forks;
 mod measure;
+mod packages;
 pub(crate) mod parts;
 mod targets;
 mod windows;
@@ -74,6 +75,7 @@ pub(crate) fn run(args: &Args) -> Result<()> {
     targets::compare(&ours, &corpus.wim, rounds)?;
     forks::measure(&ours, &corpus.wim, rounds)?;
     drivers::measure(&ours, rounds)?;
+    packages::measure(&ours, rounds)?;
     codecs::compare(&worker, &corpus, rounds)?;
     codecs::sum_up(&worker, &corpus, processor, rounds)
 }

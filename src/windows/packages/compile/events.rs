@@ -4,7 +4,8 @@
 //! events
 //!   provider [guid, name, resourceFileName, messageFileName, parameterFileName]
 //!     channels
-//!       channel [name, chid, type, isolation, enabled, access, value]      logging (maxSize, retention, autoBackup), publishing
+//!       channel [name, chid, type, isolation, enabled, access, value]      logging (maxSize, retention, autoBackup),
+//!                                                                          publishing (bufferSize, clockType, level)
 //!       importChannel [name, chid]
 //!     events, levels, opcodes, tasks, keywords, maps, templates, filters
 //! ```
@@ -14,7 +15,7 @@
 //! | `WINEVT\Publishers\{guid}` | name (default), ResourceFileName, MessageFileName, ParameterFileName |
 //! | `...\ChannelReferences` | Count |
 //! | `...\ChannelReferences\0` | channel (default), Id: from 16, Flags: 1 for one that somebody else has made |
-//! | `WINEVT\Channels\name` | OwningPublisher, Enabled, Isolation, ChannelAccess, MaxSize, MaxSizeUpper, Retention, AutoBackupLogFiles, Type |
+//! | `WINEVT\Channels\name` | OwningPublisher, Enabled, Isolation, ChannelAccess, MaxSize, MaxSizeUpper, Retention, AutoBackupLogFiles, Type, BufferSize, ClockType, Level |
 //! | `Control\WMI\Autologger\EventLog-System\{guid}` | the session that starts with the system listens: Enabled, EnableLevel, EnableProperty, LoggerName, MatchAnyKeyword, MatchAllKeyword |
 //! | `Services\EventLog\System\name` | ProviderGuid, EventMessageFile: for who writes to one of the three old logs |
 //!
@@ -23,7 +24,7 @@
 //!
 //! Sources: Microsoft, "Porting an INF to follow driver package isolation" (publishers and channels as keys), and the schema of instrumentation manifests;
 //! the sessions and old sources in the SYSTEM hive of a Windows 10; Palantir, "Tampering with Windows Event Tracing" (who is not in a session of the event
-//! log writes to nobody); the channels of a Windows 10 as the tuning scripts that set them anew have them (access by isolation).
+//! log writes to nobody); the channels of a Windows 10 as tuning scripts have them, SMBDirect's beside its manifest in UFCase's collection.
 
 use uuid::Uuid;
 
@@ -57,6 +58,9 @@ const ISOLATIONS: [(&str, (u32, Option<&str>)); 3] =
 /// Who may do what with a channel, by its isolation.
 const APPLICATION_ACCESS: &str = "O:BAG:SYD:(A;;0x2;;;S-1-15-2-1)(A;;0xf0007;;;SY)(A;;0x7;;;BA)(A;;0x7;;;SO)(A;;0x3;;;IU)(A;;0x3;;;SU)(A;;0x3;;;S-1-5-3)(A;;0x3;;;S-1-5-33)(A;;0x1;;;S-1-5-32-573)";
 const SYSTEM_ACCESS: &str = "O:BAG:SYD:(A;;0xf0007;;;SY)(A;;0x7;;;BA)(A;;0x3;;;BO)(A;;0x5;;;SO)(A;;0x1;;;IU)(A;;0x3;;;SU)(A;;0x1;;;S-1-5-3)(A;;0x2;;;S-1-5-33)(A;;0x1;;;S-1-5-32-573)";
+
+/// `EVT_CHANNEL_CLOCK_TYPE`.
+const CLOCKS: [(&str, u32); 2] = [("SystemTime", 0), ("QPC", 1)];
 
 /// Parts of a publisher that are in its program's resource.
 const IN_RESOURCE: [&str; 10] =
@@ -196,11 +200,7 @@ impl Compiler<'_> {
         }
         values.push(("Type", Value::dword(kind)));
         for publishing in element.children("publishing") {
-            self.leave(
-                publishing,
-                format_args!("publishing of channel {name}"),
-                "which values hold the settings of a channel's own session is not published; wevtutil sets them",
-            );
+            values.extend(own_session(publishing)?);
         }
         let listens = is_enabled && kind <= OPERATIONAL;
         if listens && session.is_none() {
@@ -247,6 +247,17 @@ fn log_file(logging: &Element) -> Said<Vec<(&'static str, Value)>> {
             let is_on = truth(text).ok_or_else(|| format!("{name} is '{}'", shortened(text)))?;
             values.push((value, Value::dword(if is_on { on } else { 0 })));
         }
+    }
+    Ok(values)
+}
+
+/// The session of a channel that is traced. What else it may have is left out: of which values it would be nobody has told.
+fn own_session(publishing: &Element) -> Said<Vec<(&'static str, Value)>> {
+    let mut values = Vec::new();
+    for (name, value) in [("bufferSize", "BufferSize"), ("clockType", "ClockType"), ("level", "Level")] {
+        let Some(text) = publishing.child(name).map(Element::text).filter(|text| !text.is_empty()) else { continue };
+        let number = if name == "clockType" { Some(word(text, &CLOCKS)?) } else { number_32(text) };
+        values.push((value, Value::dword(number.ok_or_else(|| format!("{name} is '{}'", shortened(text)))?)));
     }
     Ok(values)
 }

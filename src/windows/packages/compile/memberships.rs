@@ -6,7 +6,7 @@
 //!   categoryInstance [subcategory]
 //!     serviceData ...                         typeName="Service"
 //!     serviceGroup [serviceName, position]    typeName="SvcHost", subcategory is the group
-//!     path [name, position]                   typeName="Environment"
+//!     path [name, position]                   typeName="Environment", subcategory is "path"
 //! ```
 //!
 //! A category without instances is a mark: what boots needs it (`BootCritical`), its files are there once (`SingleInstanceFiles`), it is part of the
@@ -18,6 +18,8 @@ use super::{Change, Compiler, EffectKind, Said, needed, shortened, word};
 use crate::format::assembly::Element;
 
 const ENVIRONMENT: &str = r"HKEY_LOCAL_MACHINE\SYSTEM\CurrentControlSet\Control\Session Manager\Environment";
+/// The one variable that is a list of folders and that components join.
+const PATH: &str = "Path";
 const SVCHOST: &str = r"Microsoft\Windows NT\CurrentVersion\SvcHost";
 
 /// Categories that are only marks.
@@ -44,7 +46,7 @@ impl Compiler<'_> {
             match kind.to_ascii_lowercase().as_str() {
                 "service" => self.each(membership, "serviceData", |own, _, data| own.service(data)),
                 "svchost" => self.each(membership, "serviceGroup", |own, group, service| own.svchost(group, service)),
-                "environment" => self.each(membership, "path", |own, _, path| own.environment(path)),
+                "environment" => self.each(membership, "path", |own, variable, path| own.environment(variable, path)),
                 // Of a foundation, or a mark.
                 "" if !has_instances => {}
                 _ if is_one_of(kind, &MARKS) && !has_instances => {}
@@ -77,8 +79,11 @@ impl Compiler<'_> {
         self.add(EffectKind::SvcHost, format!("{what}: {name}"), vec![change]);
     }
 
-    fn environment(&mut self, path: &Element) {
+    fn environment(&mut self, variable: &str, path: &Element) {
         let said = member(path, "name").and_then(|(part, first)| {
+            if !variable.eq_ignore_ascii_case(PATH) {
+                return Err(format!("the variable '{}' is not known to be a list of paths", shortened(variable)));
+            }
             let part = self.text(part)?;
             if part.contains([';', '\0']) {
                 Err(format!("'{}' is more than one path", shortened(&part)))
@@ -88,8 +93,8 @@ impl Compiler<'_> {
         });
         let Some((part, first)) = self.or_leave(path, "path of the environment", said) else { return };
         let change =
-            Change::AppendPath { key: ENVIRONMENT.to_owned(), name: "Path".to_owned(), part: part.clone(), first };
-        self.add(EffectKind::Environment, format!("Path: {part}"), vec![change]);
+            Change::AppendPath { key: ENVIRONMENT.to_owned(), name: PATH.to_owned(), part: part.clone(), first };
+        self.add(EffectKind::Environment, format!("{PATH}: {part}"), vec![change]);
     }
 }
 

@@ -226,7 +226,7 @@ mod tests {
         let key = text("O:SYG:SYD:P(A;CI;GA;;;SY)(A;CI;GR;;;BU)(A;;KR;;;AU)", Object::Key).unwrap();
         assert_eq!(key, "O:SYG:SYD:P(A;;KA;;;SY)(A;CIIO;GA;;;SY)(A;;KR;;;BU)(A;CIIO;GR;;;BU)(A;;KR;;;AU)");
         let file = text("D:P(A;;GRGX;;;BU)(A;;FA;;;SY)S:(AU;FASA;0x000D0116;;;WD)", Object::File).unwrap();
-        assert!(file.starts_with("O:SYG:SYD:P(A;;0x1200a9;;;BU)(A;;FA;;;SY)S:(AU;SAFA;0xd0116;;;WD)"), "{file}");
+        assert_eq!(file, "O:SYG:SYD:P(A;;0x1200a9;;;BU)(A;;FA;;;SY)S:(AU;SAFA;DCLCRPCRSDWDWO;;;WD)");
         let folder = text("D:P(A;OICI;GRGX;;;BU)(A;OICIIO;GA;;;CO)", Object::Directory).unwrap();
         assert_eq!(folder, "O:SYG:SYD:P(A;;0x1200a9;;;BU)(A;OICIIO;GRGX;;;BU)(A;OICIIO;GA;;;CO)");
         assert_eq!(text("D:(A;;GA;;;BA)", Object::Service).as_deref(), Some("O:SYG:SYD:(A;;0xf01ff;;;BA)"));

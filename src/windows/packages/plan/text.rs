@@ -308,3 +308,45 @@ struct EffectView<'p> {
     what: &'p str,
     changes: Vec<String>,
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn changes_are_lines() {
+        let key = || r"HKEY_LOCAL_MACHINE\SOFTWARE\A".to_owned();
+        let (name, texts) = (|| "N".to_owned(), vec!["a".to_owned(), "b".to_owned()]);
+        let (path, attributes) = (r"\a".to_owned(), 2);
+        let changes = [
+            (
+                Change::Directory { path: path.clone(), descriptor: Some([1, 0xAB].into()), attributes },
+                r"directory \a, attributes 0x2, descriptor 01AB",
+            ),
+            (
+                Change::Link { payload: r"x\a".into(), path: path.clone(), descriptor: None, attributes: 0 },
+                r"link \a to x\a",
+            ),
+            (Change::File { path, bytes: vec![0; 3] }, r"file \a, 3 bytes"),
+            (Change::Key { key: key(), descriptor: None }, r"key HKEY_LOCAL_MACHINE\SOFTWARE\A"),
+            (
+                Change::Value { key: key(), name: name(), value: Value::dword(16), if_absent: true },
+                r"value HKEY_LOCAL_MACHINE\SOFTWARE\A [N] = REG_DWORD 0x10, if it is not there",
+            ),
+            (
+                Change::Append { key: key(), name: name(), texts, first: false },
+                r#"append HKEY_LOCAL_MACHINE\SOFTWARE\A [N] after ["a", "b"]"#,
+            ),
+            (
+                Change::AppendPath { key: key(), name: name(), part: "p".into(), first: true },
+                r"append HKEY_LOCAL_MACHINE\SOFTWARE\A [N] before p",
+            ),
+            (Change::DeleteValue { key: key(), name: name() }, r"delete value HKEY_LOCAL_MACHINE\SOFTWARE\A [N]"),
+            (Change::DeleteKey { key: key() }, r"delete key HKEY_LOCAL_MACHINE\SOFTWARE\A"),
+            (Change::Driver { inf: "a.inf".into() }, "driver a.inf"),
+        ];
+        for (change, line) in changes {
+            assert_eq!(change.to_string(), line);
+        }
+    }
+}

@@ -170,7 +170,7 @@ pub fn plan(bundles: &[Verified], image: &Installed, options: &Options) -> Resul
 /// The same with another compiler.
 fn plan_with(bundles: &[Verified], image: &Installed, options: &Options, compiler: &Compiler<'_>) -> Result<Planned> {
     let index = Index::new(bundles);
-    let mut warnings: Vec<String> = Vec::new();
+    let mut warnings: Vec<String> = image.notes().to_vec();
     let mut problems: Vec<Problem> = Vec::new();
     let left_aside = index.left_aside(&mut warnings);
     loop {

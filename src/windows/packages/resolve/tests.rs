@@ -541,6 +541,17 @@ fn components_ask_for_components() {
 }
 
 #[test]
+fn files_have_to_come_from_somewhere() {
+    let mut base = containers();
+    let keyform = component_identity("!Server 10.0.14393.0").keyform();
+    base.manifests.get_mut(&keyform.to_lowercase()).unwrap().missing = vec!["a.dll".into()];
+    let bundles = [base];
+    let kind = problem(&bundles, &image(&[], &[]), &[&format!(r"{keyform}\a.dll"), "0x800f081f"]);
+    assert_eq!(kind, ProblemKind::MissingPayload { file: "a.dll".into() });
+    assert_eq!(planned(&bundles, &image(&[], &["!Server 10.0.14393.0"])).problems, [], "it is in the store");
+}
+
+#[test]
 fn unknown_dependencies_and_elements_are_left_out() {
     let a = component("!A 1.0.0.0", &dependency("entangled", "!B 1.0.0.0"));
     let top = mum("Top 1.0.0.0", &[], &(update("U", "", &["!A 1.0.0.0"]) + "<newElement/>"));
