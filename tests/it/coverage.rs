@@ -309,7 +309,7 @@ fn a_real_windows_is_judged() {
     assert_eq!(disk.verdict, Verdict::MissingFile, "there are no files at all: {:?}", disk.problems);
     let pvscsi = device(&coverage, "SCSI controller (PVSCSI)").driver.as_ref().unwrap();
     assert_eq!(
-        (pvscsi.inf.as_str(), pvscsi.inf_name.as_str(), pvscsi.version.as_str()),
+        (pvscsi.inf.as_str(), pvscsi.inf_name.as_str(), pvscsi.version.to_string().as_str()),
         ("oem4.inf", "pvscsi.inf", "1.3.15.0")
     );
     assert_eq!(device(&coverage, "network adapter (Intel 82574L").level, Some(Level::Warning));
