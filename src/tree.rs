@@ -12,6 +12,7 @@
 //! * every blob id lies in a store of this tree.
 
 pub mod medium;
+pub mod paths;
 
 use std::collections::{HashMap, HashSet};
 use std::fmt::Write;

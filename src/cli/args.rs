@@ -6,7 +6,8 @@ use clap::{Parser, Subcommand};
 
 use super::values::{
     BootManagerArg, CompressArg, ControllerArg, FirmwareArg, FormatArg, LevelArg, NicArg, PackCompressArg, PackageArg,
-    cluster_size, computer_name, copy, ems, first_start, ignored, label, memory, sector_size, size, switch, timestamp,
+    RouteArg, cluster_size, computer_name, copy, ems, first_start, ignored, label, memory, sector_size, size, switch,
+    timestamp,
 };
 use crate::base::FileTime;
 use crate::error::Result;
@@ -43,6 +44,7 @@ pub(super) enum Command {
     Reg(Reg),
     Bcd(Bcd),
     Drivers(Drivers),
+    Packages(Packages),
     Verify(Verify),
     Diff(Diff),
     Demo(Demo),
@@ -94,6 +96,9 @@ pub(super) struct Edit {
     /// The partition. Without it the one that holds a Windows, or the only NTFS one.
     #[arg(long, value_name = "N")]
     pub(super) partition: Option<u32>,
+    /// The medium on which --package looks short names up: an ISO, or a folder with its files.
+    #[arg(long, value_name = "ISO|FOLDER", requires = "package")]
+    pub(super) media: Option<PathBuf>,
     #[command(flatten)]
     pub(super) edits: EditArgs,
     /// Set Windows to take drivers with test signatures (bcdedit /set testsigning on), where the boot store is on the same volume.
@@ -135,6 +140,9 @@ pub(super) struct Fork {
     /// The partition. Without it the one that holds a Windows, or the only NTFS one.
     #[arg(long, value_name = "N")]
     pub(super) partition: Option<u32>,
+    /// The medium on which --package looks short names up: an ISO, or a folder with its files.
+    #[arg(long, value_name = "ISO|FOLDER", requires = "package")]
+    pub(super) media: Option<PathBuf>,
     #[command(flatten)]
     pub(super) edits: EditArgs,
     /// Give the volume another label, at most 32 characters.
@@ -158,9 +166,10 @@ pub(super) struct Fork {
     pub(super) force: bool,
 }
 
-/// What `build`, `edit` and `fork` share. Deletions come first, then copies, then the registry, then drivers, each kind in the order of the
-/// arguments.
+/// What `build`, `edit` and `fork` share. Deletions come first, then copies, then packages, then the registry, then drivers, each kind in the
+/// order of the arguments.
 #[derive(Debug, clap::Args)]
+#[command(group = clap::ArgGroup::new("signed").multiple(true).args(["driver", "package"]))]
 pub(super) struct EditArgs {
     /// Delete a file or a directory with all that is in it.
     #[arg(long, value_name = "PATH")]
@@ -173,9 +182,35 @@ pub(super) struct EditArgs {
     #[arg(long, value_name = "FILE")]
     pub(super) reg: Vec<PathBuf>,
     #[command(flatten)]
+    pub(super) packages: PackageArgs,
+    #[command(flatten)]
     pub(super) drivers: DriverArgs,
     #[command(flatten)]
     pub(super) setup: SetupArgs,
+}
+
+/// Which packages come and go.
+#[derive(Debug, Clone, clap::Args)]
+#[command(next_help_heading = "Packages")]
+pub(super) struct PackageArgs {
+    /// Put a package in, as DISM does: a .cab, an .msu, an unpacked package's folder, a folder of cabinets; or one of the medium by its short
+    /// name, with its part for the image's language: 'Containers', 'Compute', 'OEM-Drivers'. May be given several times. (`nanovhd packages` lists
+    /// what a medium has.)
+    #[arg(long, value_name = "NAME|PATH")]
+    pub(super) package: Vec<String>,
+    /// Which way packages go in: 'auto' puts them in here, but leaves to the first start of Windows what cannot be done in full without it;
+    /// 'strict' refuses such packages; 'first-boot' leaves all of them to the first start.
+    #[arg(long, value_name = "WAY", default_value = "auto", requires = "package")]
+    pub(super) packages: RouteArg,
+    /// Put packages in although those are missing that they belong to, or the image is of another edition or version.
+    #[arg(long, requires = "package")]
+    pub(super) ignore_check: bool,
+    /// Unpack manifests with this wcp.dll, or the base manifest in it, where the image has no servicing stack of its own.
+    #[arg(long, value_name = "FILE")]
+    pub(super) servicing_stack: Option<PathBuf>,
+    /// Take a package out that --package put in, with its components: its id, or its name if only one has it. This comes before --package.
+    #[arg(long, value_name = "ID|NAME")]
+    pub(super) remove_package: Vec<String>,
 }
 
 /// Which drivers come and go.
@@ -186,9 +221,9 @@ pub(super) struct DriverArgs {
     /// in a folder (with those below it), a .zip, a .cab or an ISO, such as that of virtio-win. May be given several times.
     #[arg(long, value_name = "PATH")]
     pub(super) driver: Vec<PathBuf>,
-    /// Take drivers that nobody has signed whom Windows trusts, or that are not what was signed. 64-bit Windows loads them only if it
-    /// is set to test signing, with Secure Boot off.
-    #[arg(long, requires = "driver")]
+    /// Take drivers that nobody has signed whom Windows trusts, or that are not what was signed: 64-bit Windows loads them only if it
+    /// is set to test signing, with Secure Boot off. Take packages, too, that Microsoft has not signed.
+    #[arg(long, requires = "signed")]
     pub(super) allow_unsigned: bool,
     /// Take a driver package out, with its services and files: 'oem3.inf'. (`nanovhd drivers` lists them.) This comes before --driver.
     #[arg(long, value_name = "OEMn.INF")]
@@ -552,6 +587,32 @@ pub(super) struct Drivers {
     pub(super) all: bool,
 }
 
+/// List packages: those that a medium offers, those that an image has, or what is in a cabinet, an .msu or a folder.
+#[derive(Debug, clap::Args)]
+#[command(after_help = super::packages::HELP)]
+pub(super) struct Packages {
+    #[command(flatten)]
+    pub(super) source: SourceArgs,
+    /// Only these packages of a medium, by their short names; of an image, by their ids or names. May be given several times.
+    #[arg(long, value_name = "NAME")]
+    pub(super) package: Vec<String>,
+    /// Judge the packages for this image: a WIM, a disk, a medium. --image, --partition and --parts are about it then.
+    #[arg(long, value_name = "IMAGE")]
+    pub(super) into: Option<PathBuf>,
+    /// Print what the packages would change in the image, and what of them cannot be carried out without its Windows running.
+    #[arg(long)]
+    pub(super) plan: bool,
+    /// Judge without regard to what packages say of those that they belong to.
+    #[arg(long)]
+    pub(super) ignore_check: bool,
+    /// Unpack manifests with this wcp.dll, or the base manifest in it, where the image has no servicing stack of its own.
+    #[arg(long, value_name = "FILE")]
+    pub(super) servicing_stack: Option<PathBuf>,
+    /// List those packages of an image too that are parts of others, or not installed.
+    #[arg(long)]
+    pub(super) all: bool,
+}
+
 /// Print a boot store as `bcdedit /enum all` does.
 #[derive(Debug, clap::Args)]
 #[command(after_help = super::bcd::HELP)]
@@ -663,6 +724,16 @@ impl EditArgs {
             delete: self.delete.iter().map(|path| named(path)).collect(),
             copy: self.copy.iter().map(|copy| copy.replaced(CHILD_NAME, name)).collect::<Result<_>>()?,
             reg: self.reg.iter().map(|path| replaced_in_path(path, CHILD_NAME, name)).collect(),
+            packages: PackageArgs {
+                package: self.packages.package.iter().map(|name| named(name)).collect(),
+                servicing_stack: self
+                    .packages
+                    .servicing_stack
+                    .as_ref()
+                    .map(|path| replaced_in_path(path, CHILD_NAME, name)),
+                remove_package: self.packages.remove_package.iter().map(|name| named(name)).collect(),
+                ..self.packages.clone()
+            },
             drivers: DriverArgs {
                 driver: self.drivers.driver.iter().map(|path| replaced_in_path(path, CHILD_NAME, name)).collect(),
                 ..self.drivers.clone()

@@ -19,20 +19,27 @@ use crate::windows::boot;
 
 pub(super) fn run(command: &Build, json: bool, env: &mut Env<'_>) -> Result<()> {
     let mut recipes = recipes(&command.output, &command.disk, false, env)?;
-    let edits = super::edit::edits(&command.edits, command.disk.seed)?;
+    // The grammar has it that one of the two is there.
+    let wim = command.wim.as_deref().unwrap_or(Path::new(""));
+    let input = match &command.media {
+        Some(path) => Input::Media(Media::open(path)?),
+        None => Input::open(wim, command.parts.as_deref())?,
+    };
+    let media = if let Input::Media(media) = &input { Some(media) } else { None };
+    let edits = super::edit::edits(&command.edits, command.disk.seed, media)?;
     for recipe in &mut recipes {
         let azure = recipe.edits.setup.azure;
         recipe.edits = edits.clone();
         recipe.edits.setup.azure = azure;
         recipe.accept_dirty = command.accept_dirty;
     }
-    let source = source(command, &recipes, env)?;
+    let source = source(command, &input, &recipes, env)?;
     make(source, &recipes, &command.disk, json, env)?;
     Ok(())
 }
 
 /// What is to be built from.
-fn source(command: &Build, recipes: &[Recipe], env: &mut Env<'_>) -> Result<Source> {
+fn source(command: &Build, input: &Input, recipes: &[Recipe], env: &mut Env<'_>) -> Result<Source> {
     let of_wim = |wim: &Wim, name: &str, env: &Env<'_>| {
         if command.check_integrity {
             super::info::check_integrity(wim, env).context(|| name)?;
@@ -40,24 +47,20 @@ fn source(command: &Build, recipes: &[Recipe], env: &mut Env<'_>) -> Result<Sour
         Source::of_wim(wim, name, &command.image)
     };
     let no_table = |what: &str| Error::invalid(format_args!("{what} has no integrity table"));
-    if let Some(path) = &command.media {
-        return of_media(&Media::open(path)?, command, of_wim, env);
-    }
-    // The grammar has it that one of the two is there.
-    let path = command.wim.as_deref().unwrap_or(Path::new(""));
-    let name = path.display().to_string();
-    match Input::open(path, command.parts.as_deref())? {
-        Input::Wim(wim) => of_wim(&wim, &name, env),
+    let name = command.wim.as_deref().unwrap_or(Path::new("")).display().to_string();
+    match input {
+        Input::Media(media) if command.media.is_some() => of_media(media, command, of_wim, env),
+        Input::Wim(wim) => of_wim(wim, &name, env),
         Input::Disk(_) if command.check_integrity => {
             Err(no_table("a disk").hint("`nanovhd verify` checks it").context(name))
         }
         Input::Disk(disk) => {
             recipes.iter().try_for_each(|recipe| disk.refuse_output(&recipe.output))?;
-            Source::of_disk(&disk, &name, None)
+            Source::of_disk(disk, &name, None)
         }
-        Input::Media(media) if !media.images()?.is_empty() => of_media(&media, command, of_wim, env),
+        Input::Media(media) if !media.images()?.is_empty() => of_media(media, command, of_wim, env),
         Input::Media(_) if command.check_integrity => Err(no_table("a folder").context(name)),
-        Input::Media(media) => Source::of_files(&media, &name),
+        Input::Media(media) => Source::of_files(media, &name),
     }
 }
 

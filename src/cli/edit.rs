@@ -1,5 +1,6 @@
 //! `nanovhd edit`.
 
+use std::path::Path;
 use std::time::Instant;
 
 use serde::Serialize;
@@ -7,9 +8,11 @@ use serde::Serialize;
 use super::args::{Edit, EditArgs};
 use super::{Env, build, output, progress, setup};
 use crate::error::Result;
+use crate::image::Media;
 use crate::image::driver_source::DriverSource;
 use crate::image::edit::{EditPlan, Request, Summary};
-use crate::image::edits::{Edits, RegFile};
+use crate::image::edits::{Edits, RegFile, ServicingStack};
+use crate::image::package_source::PackageSource;
 
 pub(super) fn run(command: &Edit, json: bool, env: &mut Env<'_>) -> Result<()> {
     let start = Instant::now();
@@ -18,7 +21,7 @@ pub(super) fn run(command: &Edit, json: bool, env: &mut Env<'_>) -> Result<()> {
         output: command.output.clone(),
         force: command.force,
         partition: command.partition,
-        edits: edits(&command.edits, None)?,
+        edits: edits(&command.edits, None, media(command.media.as_deref())?.as_ref())?,
         test_signing: command.test_signing,
         label: command.label.clone(),
         timestamp: build::timestamp(command.timestamp, env)?,
@@ -38,11 +41,19 @@ pub(super) fn run(command: &Edit, json: bool, env: &mut Env<'_>) -> Result<()> {
     if json { output::json(env, &report) } else { print(&report, env) }
 }
 
-/// The edits that the arguments ask for, with the `.reg` files and the answer file read, drivers found and the password asked for. Keys follow from
-/// the seed if one was chosen.
-pub(super) fn edits(args: &EditArgs, seed: Option<u64>) -> Result<Edits> {
+/// The medium on which packages are looked up.
+pub(super) fn media(path: Option<&Path>) -> Result<Option<Media>> {
+    path.map(Media::open).transpose()
+}
+
+/// The edits that the arguments ask for, with the `.reg` files and the answer file read, drivers and packages found and the password asked for.
+/// Keys follow from the seed if one was chosen. `media` has the packages that are named by short names.
+pub(super) fn edits(args: &EditArgs, seed: Option<u64>, media: Option<&Media>) -> Result<Edits> {
     let registry = args.reg.iter().map(|path| RegFile::open(path)).collect::<Result<_>>()?;
     let drivers = args.drivers.driver.iter().map(|path| DriverSource::open(path)).collect::<Result<_>>()?;
+    let packages = &args.packages;
+    let stack = packages.servicing_stack.as_deref().map(ServicingStack::open);
+    let sources = packages.package.iter().map(|named| PackageSource::open(named, media)).collect::<Result<_>>()?;
     Ok(Edits {
         delete: args.delete.clone(),
         copy: args.copy.clone(),
@@ -50,6 +61,11 @@ pub(super) fn edits(args: &EditArgs, seed: Option<u64>) -> Result<Edits> {
         remove_drivers: args.drivers.remove_driver.clone(),
         drivers,
         allow_unsigned: args.drivers.allow_unsigned,
+        remove_packages: packages.remove_package.clone(),
+        packages: sources,
+        package_route: packages.packages.into(),
+        ignore_check: packages.ignore_check,
+        servicing_stack: stack.transpose()?,
         setup: setup::setup(&args.setup, seed)?,
     })
 }

@@ -8,6 +8,7 @@ use serde::Serialize;
 use super::args::{self, Fork};
 use super::{Env, build, edit, output, progress, setup, values};
 use crate::error::{Context, Error, Result};
+use crate::image::Media;
 use crate::image::fork::{self, Child, Request, Summary};
 use crate::windows::setup::Secret;
 
@@ -16,12 +17,13 @@ pub(super) fn run(command: &Fork, json: bool, env: &mut Env<'_>) -> Result<()> {
     // Asked for once, and from a pipe it could be read only once.
     let setup = &command.edits.setup;
     let password = if setup.has_password_of_each() { None } else { setup::password(setup)? };
+    let media = edit::media(command.media.as_deref())?;
     let request = Request {
         base: command.base.clone(),
         children: command
             .children
             .iter()
-            .map(|output| child(command, output, password.as_ref()))
+            .map(|output| child(command, output, password.as_ref(), media.as_ref()))
             .collect::<Result<_>>()?,
         force: command.force,
         partition: command.partition,
@@ -42,7 +44,7 @@ pub(super) fn run(command: &Fork, json: bool, env: &mut Env<'_>) -> Result<()> {
 }
 
 /// A child as the arguments ask for it, with its name in them.
-fn child(command: &Fork, output: &Path, password: Option<&Secret>) -> Result<Child> {
+fn child(command: &Fork, output: &Path, password: Option<&Secret>, media: Option<&Media>) -> Result<Child> {
     let child = || -> Result<Child> {
         let name = output.file_stem().unwrap_or_default();
         let name = name.to_str().ok_or_else(|| Error::invalid("a name that is not Unicode"))?;
@@ -53,7 +55,7 @@ fn child(command: &Fork, output: &Path, password: Option<&Secret>) -> Result<Chi
             args.setup.admin_password_file = None;
             args.setup.admin_password_prompt = false;
         }
-        let mut edits = edit::edits(&args, None)?;
+        let mut edits = edit::edits(&args, None, media)?;
         edits.setup.admin_password = edits.setup.admin_password.or(password.cloned());
         Ok(Child { output: output.to_owned(), edits, label })
     };

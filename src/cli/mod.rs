@@ -20,6 +20,7 @@ mod ls;
 mod media;
 mod output;
 mod pack;
+mod packages;
 mod progress;
 mod reg;
 mod setup;
@@ -96,6 +97,7 @@ pub fn run(args: impl IntoIterator<Item = OsString>, env: &mut Env<'_>) -> u8 {
         Command::Reg(command) => reg::run(&command, json, env),
         Command::Bcd(command) => bcd::run(&command, json, env),
         Command::Drivers(command) => drivers::run(&command, json, env),
+        Command::Packages(command) => packages::run(&command, json, env),
         Command::Verify(command) => return finish(verify::run(&command, json, env), json, env),
         Command::Diff(command) => return finish(diff::run(&command, json, env), json, env),
         Command::Demo(command) => demo::run(&command, json, env),

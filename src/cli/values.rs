@@ -7,7 +7,7 @@ use super::args::CHILD_NAME;
 use crate::base::FileTime;
 use crate::format::wim::Compression;
 use crate::image::diff::{Aspect, Aspects};
-use crate::image::edits::CopyIn;
+use crate::image::edits::{CopyIn, Route};
 use crate::image::package::{self, Controller, Nic, Package};
 use crate::image::{Firmware, Format};
 use crate::windows::boot::{Ems, Generation};
@@ -141,6 +141,27 @@ pub(super) enum LevelArg {
     Warning,
     /// What is worth knowing.
     Note,
+}
+
+/// [`Route`] as typed.
+#[derive(Debug, Clone, Copy, ValueEnum)]
+pub(super) enum RouteArg {
+    /// Here, as far as that can be done in full; else at the first start.
+    Auto,
+    /// Here, or not at all.
+    Strict,
+    /// At the first start.
+    FirstBoot,
+}
+
+impl From<RouteArg> for Route {
+    fn from(route: RouteArg) -> Self {
+        match route {
+            RouteArg::Auto => Self::Auto,
+            RouteArg::Strict => Self::Strict,
+            RouteArg::FirstBoot => Self::FirstBoot,
+        }
+    }
 }
 
 /// [`Firmware`] as typed.

@@ -189,7 +189,7 @@ impl<'r> ImagePlan<'r> {
         let prepared = Prepared::new(tree, recipe, &sketch, &seed, timestamp).map_err(of_source)?;
         let Prepared { mut tree, mut system, mut recovery, machine, boot } = prepared;
         warnings.extend(boot.iter().flat_map(|boot| boot.warnings.iter().cloned()));
-        let Applied { steps, warnings: of_edits, private, needs_test_signing } =
+        let Applied { steps, warnings: of_edits, private, needs_test_signing, first_start_bytes } =
             recipe.edits.apply(&mut tree, timestamp)?;
         warnings.extend(of_edits);
         if needs_test_signing && !recipe.boot_settings().test_signing {
@@ -201,8 +201,9 @@ impl<'r> ImagePlan<'r> {
         let start = sketch.slot(Role::Windows).map_or(0, |slot| slot.range.start);
         let options = volume_options(recipe, &seed, timestamp, start, Role::Windows);
         let mut division = None;
+        let room = if recipe.size.is_none() { first_start_bytes } else { 0 };
         let plan = ntfs::Plan::with_len(&tree, &options, |needed| {
-            let made = recipe.layout.divide(recipe.format, needed, recipe.size, &seed)?;
+            let made = recipe.layout.divide(recipe.format, needed.saturating_add(room), recipe.size, &seed)?;
             let place = made.slot(Role::Windows).map_or(0..0, |slot| slot.range.clone());
             division = Some(made);
             Ok(place.end - place.start)
@@ -212,6 +213,7 @@ impl<'r> ImagePlan<'r> {
         recipe.target.map_or(Ok(()), |target| target.check_size(division.disk_bytes))?;
 
         let volume_summary = plan.summary().clone();
+        warnings.extend(edits::little_room(first_start_bytes, volume_summary.free_bytes));
         let mut main = Some((tree, plan));
         let mut volumes = Vec::new();
         for slot in &division.slots {

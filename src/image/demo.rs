@@ -5,6 +5,7 @@
 //! stand-in that reports how it was reached; its other programs are headers only.
 
 mod drivers;
+mod servicing;
 
 use std::io::Cursor;
 use std::num::NonZeroUsize;
@@ -19,6 +20,7 @@ use crate::format::hive::{Hive, Value};
 use crate::format::wim;
 use crate::tree::{Content, ExtendedAttribute, Link, Node, NodeId, Reparse, Stream, Times, Tree, attributes};
 use crate::windows::drivers::Home;
+use servicing::Servicing;
 
 /// The stand-in for Microsoft's boot manager: `templates/boot/standin.asm`.
 pub const STAND_IN: &[u8] = include_bytes!("../../templates/boot/standin.bin");
@@ -35,7 +37,8 @@ const MADE: FileTime = FileTime(131_193_648_000_000_000);
 /// The number of amd64 in a WIM's XML, as in `GetNativeSystemInfo`.
 const PROCESSOR_ARCHITECTURE_AMD64: u32 = 9;
 
-const COMPONENTS: usize = 160;
+/// The folder of Windows' own catalogs.
+const CATALOGS: &str = "{F750E6C3-38EE-11D1-85E5-00C04FC295EE}";
 
 /// Drivers that no device asks for.
 const OTHER_DRIVERS: [&str; 2] = ["partmgr", "Ntfs"];
@@ -82,10 +85,11 @@ pub fn wim(threads: NonZeroUsize) -> Result<Vec<u8>> {
 /// The files of an image of that edition.
 pub(super) fn tree(edition: &str) -> Result<Tree> {
     let mut demo = Builder::new();
+    let servicing = Servicing::new();
     demo.boot_files()?;
     demo.driver_store()?;
-    demo.hives(edition)?;
-    demo.component_store()?;
+    demo.hives(edition, &servicing)?;
+    demo.component_store(servicing)?;
     demo.users()?;
     demo.oddities()?;
     Ok(demo.tree)
@@ -213,10 +217,11 @@ impl Builder {
         Ok(())
     }
 
-    fn hives(&mut self, edition: &str) -> Result<()> {
+    fn hives(&mut self, edition: &str, servicing: &Servicing) -> Result<()> {
         let hives = [
             ("SYSTEM", system_hive()?),
-            ("SOFTWARE", software_hive(edition)?),
+            ("SOFTWARE", software_hive(edition, servicing)?),
+            ("COMPONENTS", servicing.hive()?),
             ("SAM", hive_of("SAM", [])?),
             ("SECURITY", hive_of("SECURITY", [])?),
             ("DEFAULT", hive_of("DEFAULT", [])?),
@@ -229,31 +234,31 @@ impl Builder {
         Ok(())
     }
 
-    /// Files that live in the store and are linked to where they are used, as servicing leaves them.
-    fn component_store(&mut self) -> Result<()> {
+    /// Files that live in the store and are linked to where they are used, as servicing leaves them; the manifests of all that, and of
+    /// the packages.
+    fn component_store(&mut self, servicing: Servicing) -> Result<()> {
         let store = self.directory(r"Windows\WinSxS")?;
+        let manifests = self.directory(r"Windows\WinSxS\Manifests")?;
+        self.directory(r"Windows\WinSxS\Catalogs")?;
+        self.directory(&format!(r"Windows\System32\CatRoot\{CATALOGS}"))?;
         let system = self.directory(r"Windows\System32")?;
         let drivers = self.directory(r"Windows\System32\drivers")?;
-        for number in 0..COMPONENTS {
-            let name = format!(
-                "amd64_nanovhd-demo-component-{number:03}_0000000000000000_10.0.14393.0_none_{:016x}",
-                hash(number as u64)
-            );
-            let folder = self.add(store, &name, Node::directory(0, Times::all(MADE)))?;
-            let driver = number % 8 == 0;
-            let file = format!("demo-component-{number:03}.{}", if driver { "sys" } else { "dll" });
-            let size = (hash(number as u64) % 60_000) as usize;
-            let node = self.add(
-                folder,
-                &file,
-                Node::file(
-                    attributes::ARCHIVE,
-                    Times::all(FileTime(MADE.0 + number as u64)),
-                    filler(&file, size).into(),
-                ),
-            )?;
-            self.link(if driver { drivers } else { system }, &file, node)?;
+        let file = |time: u64, bytes: Vec<u8>| {
+            Node::file(attributes::ARCHIVE, Times::all(FileTime(MADE.0 + time)), bytes.into())
+        };
+        for (number, component) in servicing.components.into_iter().enumerate() {
+            let keyform = component.keyform();
+            self.add(manifests, &format!("{keyform}.manifest"), file(0, component.manifest.into_bytes()))?;
+            let Some(own) = component.file else { continue };
+            let folder = self.add(store, &keyform, Node::directory(0, Times::all(MADE)))?;
+            let node = self.add(folder, &own.name, file(number as u64, own.bytes))?;
+            self.link(if own.is_driver { drivers } else { system }, &own.name, node)?;
         }
+        for package in servicing.packages {
+            self.file(&format!(r"Windows\servicing\Packages\{}.mum", package.id()), package.manifest.into_bytes())?;
+        }
+        self.file(r"Windows\System32\Dism.exe", program("a stand-in for the servicing program"))?;
+        self.directory(r"Windows\System32\Tasks")?;
         Ok(())
     }
 
@@ -266,6 +271,7 @@ impl Builder {
         self.tree.node_mut(administrator).descriptor = Some(private);
         self.file(r"Users\Administrator\Desktop\Grüße.txt", b"Hello from nanovhd\r\n".to_vec())?;
         self.directory(r"Users\Public")?;
+        self.file(r"Users\Default\NTUSER.DAT", hive_of("NTUSER.DAT", [])?.to_bytes()?)?;
         self.directory("Program Files")?;
         self.directory("Program Files (x86)")?;
         let mut junction = Node::directory(
@@ -347,7 +353,24 @@ fn system_hive() -> Result<Hive> {
         ];
         values.map(|(name, value)| (format!(r"ControlSet001\Services\{driver}"), name, value))
     });
-    let mut hive = hive_of("SYSTEM", select.into_iter().chain(identity).chain(classes).chain(services))?;
+    let environment = control(r"Session Manager\Environment");
+    let policy = r"ControlSet001\Services\SharedAccess\Parameters\FirewallPolicy";
+    let others = [
+        (
+            environment.clone(),
+            "Path",
+            Value::expand_sz(r"%SystemRoot%\system32;%SystemRoot%;%SystemRoot%\System32\Wbem"),
+        ),
+        (environment, "PATHEXT", Value::sz(".COM;.EXE;.BAT;.CMD")),
+        (policy.to_owned(), "PolicyVersion", Value::dword(0x021A)),
+        (
+            format!(r"{policy}\FirewallRules"),
+            "nanovhd-demo-In-TCP",
+            Value::sz("v2.26|Action=Allow|Active=FALSE|Dir=In|Protocol=6|LPort=7|Name=nanovhd demo|"),
+        ),
+    ];
+    let values = select.into_iter().chain(identity).chain(classes).chain(services).chain(others);
+    let mut hive = hive_of("SYSTEM", values)?;
     drivers::record(&mut hive, Home::System)?;
     Ok(hive)
 }
@@ -358,7 +381,8 @@ fn drivers_hive() -> Result<Hive> {
     Ok(hive)
 }
 
-fn software_hive(edition: &str) -> Result<Hive> {
+fn software_hive(edition: &str, servicing: &Servicing) -> Result<Hive> {
+    const VERSION: &str = r"Microsoft\Windows NT\CurrentVersion";
     let texts = [
         ("ProductName", "nanovhd demo"),
         ("EditionID", edition),
@@ -367,9 +391,27 @@ fn software_hive(edition: &str) -> Result<Hive> {
         ("CurrentBuildNumber", "14393"),
         ("CurrentVersion", "6.3"),
     ];
-    let values = texts.map(|(name, text)| (name, Value::sz(text)));
-    let values = values.into_iter().chain([("CurrentMajorVersionNumber", Value::dword(10))]);
-    hive_of("SOFTWARE", values.map(|(name, value)| (r"Microsoft\Windows NT\CurrentVersion".to_owned(), name, value)))
+    let about = texts.map(|(name, text)| (VERSION.to_owned(), name, Value::sz(text)));
+    let major = (VERSION.to_owned(), "CurrentMajorVersionNumber", Value::dword(10));
+    let groups = [
+        ("LocalService", &["EventLog", "nsi", "WinHttpAutoProxySvc"][..]),
+        ("LocalSystemNetworkRestricted", &["Netman", "NcbService"][..]),
+        ("netsvcs", &["Winmgmt", "Schedule", "BITS"][..]),
+        ("NetworkService", &["Dnscache", "WinRM"][..]),
+    ];
+    let groups = groups.map(|(name, services)| (format!(r"{VERSION}\SvcHost"), name, Value::multi_sz(services)));
+    let mut hive = hive_of("SOFTWARE", about.into_iter().chain([major]).chain(groups))?;
+    let empty = [
+        r"Microsoft\Windows\CurrentVersion\WINEVT\Channels",
+        r"Microsoft\Windows\CurrentVersion\WINEVT\Publishers",
+        r"Microsoft\Windows NT\CurrentVersion\Schedule\TaskCache\Tasks",
+        r"Microsoft\Windows NT\CurrentVersion\Schedule\TaskCache\Tree",
+    ];
+    for key in empty {
+        hive.create_key(key)?;
+    }
+    servicing.record(&mut hive)?;
+    Ok(hive)
 }
 
 /// The boot template that tells where the loader is, as the one in Nano Server does.

@@ -154,7 +154,7 @@ impl EditPlan {
         let (mut tree, mut warnings) = (contents.tree, contents.notes);
 
         let now = request.timestamp.unwrap_or_else(|| build::newest(&tree));
-        let Applied { mut steps, warnings: of_edits, private, needs_test_signing } =
+        let Applied { mut steps, warnings: of_edits, private, needs_test_signing, first_start_bytes } =
             request.edits.apply(&mut tree, now)?;
         warnings.extend(of_edits);
         if request.test_signing {
@@ -176,6 +176,7 @@ impl EditPlan {
         let volume_len = place.end - place.start;
         let plan =
             ntfs::Plan::new(&tree, volume_len, &options).map_err(|error| too_small(error).context(image.display()))?;
+        warnings.extend(edits::little_room(first_start_bytes, plan.summary().free_bytes));
         let kept = kept_ranges(&opened.disk, &place).context(|| image.display())?;
         let used: Vec<Range<u64>> = kept
             .iter()

@@ -1,8 +1,9 @@
 //! What a user wants changed about the files of an image: the same for `build` and `edit`.
 //!
-//! Edits are made in one order, whatever the order of the arguments: deletions, then copies, then the registry, then drivers, each kind
-//! in the order in which it was asked for, and last what makes it a [machine of its own](setup). So a file can be deleted and put
-//! there afresh, and a hive that was copied is the one that a `.reg` file changes, and that drivers go into.
+//! Edits are made in one order, whatever the order of the arguments: deletions, then copies, then packages, then the registry, then drivers,
+//! each kind in the order in which it was asked for, and last what makes it a [machine of its own](setup). So a file can be deleted and put
+//! there afresh, and a hive that was copied is the one that packages, `.reg` files and drivers change. A `.reg` file has the last word on
+//! what a package sets; a driver ranks above one that came with a package.
 //!
 //! # What a copy is like
 //!
@@ -32,6 +33,7 @@ use serde::Serialize;
 use super::driver_source::DriverSource;
 use super::host::InputFile;
 use super::host_files::HostFiles;
+use super::package_source::PackageSource;
 use crate::base::name::windows_fault;
 use crate::base::{FileTime, Name, ReadAt, inherit, upcase};
 use crate::error::{Context, Error, Kind, Result};
@@ -42,6 +44,9 @@ use crate::windows::regedit;
 use crate::windows::setup::{self, Setup};
 
 mod drivers;
+mod packages;
+
+pub use packages::{Fit, Judged, PackageStep, Preview, Route, ServicingStack, Way, preview};
 
 /// The deepest folder of the host that is copied.
 const MAX_DEPTH: usize = 256;
@@ -66,8 +71,18 @@ pub struct Edits {
     pub remove_drivers: Vec<String>,
     /// Where drivers come from.
     pub drivers: Vec<DriverSource>,
-    /// Whether drivers are taken that Windows does not load unless it is set to test signing.
+    /// Whether drivers are taken that Windows does not load unless it is set to test signing, and packages that Microsoft has not signed.
     pub allow_unsigned: bool,
+    /// Packages that go, by their ids or names.
+    pub remove_packages: Vec<String>,
+    /// Where packages come from.
+    pub packages: Vec<PackageSource>,
+    /// Which way they go in.
+    pub package_route: Route,
+    /// Whether packages go in without regard to what they say of their parents.
+    pub ignore_check: bool,
+    /// What packed manifests are packed against, for images without a servicing stack of their own.
+    pub servicing_stack: Option<ServicingStack>,
     /// What makes it a machine of its own.
     pub setup: Setup,
 }
@@ -103,6 +118,8 @@ pub struct Applied {
     pub private: bool,
     /// Whether drivers were put in that Windows loads only when it is set to test signing.
     pub needs_test_signing: bool,
+    /// How many free bytes the first start takes, for the packages that it installs.
+    pub first_start_bytes: u64,
 }
 
 /// What was done to a tree: one for each edit.
@@ -138,6 +155,26 @@ pub enum Step {
         /// The file.
         source: String,
         /// The hives that it changed.
+        hives: Vec<regedit::Changed>,
+    },
+    /// A package was taken out.
+    PackageRemoved {
+        /// The ids of the packages that went with it, its own first.
+        packages: Vec<String>,
+        /// Names of files and directories that went, or lead elsewhere now.
+        files: usize,
+        /// The hives that changed.
+        hives: Vec<regedit::Changed>,
+    },
+    /// A package was put in, or waits for the first start.
+    Package(PackageStep),
+    /// What those packages that were put in came to.
+    Packages {
+        /// Components that are new.
+        components: usize,
+        /// Names of files and directories that came, or lead elsewhere now.
+        files: usize,
+        /// The hives that changed.
         hives: Vec<regedit::Changed>,
     },
     /// A driver package was taken out.
@@ -194,14 +231,18 @@ impl fmt::Display for Step {
             Self::Registry { source, hives } if hives.is_empty() => write!(f, "registry {source}: all is so already"),
             Self::Registry { source, hives } => {
                 write!(f, "registry {source}:")?;
-                for hive in hives {
-                    write!(
-                        f,
-                        " {} (keys +{} -{}, values +{} -{})",
-                        hive.hive, hive.keys_made, hive.keys_deleted, hive.values_set, hive.values_deleted
-                    )?;
-                }
-                Ok(())
+                packages::hives(f, hives)
+            }
+            Self::PackageRemoved { packages, files, hives } => {
+                let names = plural(*files as u64, "name of a file", "names of files");
+                write!(f, "remove package {}: {names};", packages.join(", "))?;
+                packages::hives(f, hives)
+            }
+            Self::Package(package) => package.fmt(f),
+            Self::Packages { components, files, hives } => {
+                let components = plural(*components as u64, "new component", "new components");
+                write!(f, "packages: {components}, {};", plural(*files as u64, "name of a file", "names of files"))?;
+                packages::hives(f, hives)
             }
             Self::DriverRemoved { published, packages, services } => {
                 write!(f, "remove driver {published} ({})", packages.join(", "))?;
@@ -269,6 +310,7 @@ impl Edits {
         self.delete.is_empty()
             && self.copy.is_empty()
             && self.registry.is_empty()
+            && !self.has_packages()
             && !self.has_drivers()
             && self.setup.is_empty()
     }
@@ -285,6 +327,7 @@ impl Edits {
         deletions
             .chain(copies)
             .chain(registry)
+            .chain(self.packages_fingerprint())
             .chain(self.drivers_fingerprint())
             .chain(self.setup.fingerprint())
             .collect()
@@ -303,13 +346,18 @@ impl Edits {
             }
             copier.finish();
         }
+        let of_packages = self.apply_packages(tree, now)?;
+        steps.extend(of_packages.steps);
         for file in &self.registry {
             let hives = regedit::apply(tree, &file.sections, now).context(|| file.path.display())?;
             steps.push(Step::Registry { source: file.path.display().to_string(), hives });
         }
         let drivers::Outcome { steps: of_drivers, mut warnings, needs_test_signing } = self.apply_drivers(tree, now)?;
         steps.extend(of_drivers);
-        let setup::Report { done, warnings: of_setup, holds_secrets } = self.setup.apply(tree, now)?;
+        warnings.splice(0..0, of_packages.warnings);
+        let mut setup = self.setup.clone();
+        setup.first_start.splice(0..0, of_packages.first_start);
+        let setup::Report { done, warnings: of_setup, holds_secrets } = setup.apply(tree, now)?;
         warnings.extend(of_setup);
         steps.extend(done.into_iter().map(|what| Step::SetUp { what }));
         if holds_secrets {
@@ -317,8 +365,21 @@ impl Edits {
                 "the new file is for its owner only, because it holds secrets until the machine has started once";
             steps.push(Step::SetUp { what: what.into() });
         }
-        Ok(Applied { steps, warnings, private: holds_secrets, needs_test_signing })
+        let first_start_bytes = of_packages.first_start_bytes;
+        Ok(Applied { steps, warnings, private: holds_secrets, needs_test_signing, first_start_bytes })
     }
+}
+
+/// What is to be said if the first start needs more room than there is.
+pub(super) fn little_room(needed: u64, free: u64) -> Option<String> {
+    (needed > free).then(|| {
+        format!(
+            "the packages that are left to the first start need some {} MiB of free space then, and the volume has {} MiB: make the disk \
+             larger (--size), or they will fail",
+            needed.div_ceil(1 << 20),
+            free >> 20
+        )
+    })
 }
 
 /// A tree of all that is in a folder of the host. Files and directories have the time of their last modification, in all four places, and

@@ -264,34 +264,35 @@ impl Media {
 
     /// The packages for Nano Server: those of no language first, each kind in the order of names.
     pub fn packages(&self) -> Result<Vec<Package>> {
-        let is_package = |entry: &Entry| {
-            !entry.is_folder
-                && entry
-                    .name
-                    .get(entry.name.len().saturating_sub(4)..)
-                    .is_some_and(|end| end.eq_ignore_ascii_case(".cab"))
-        };
         for folder in PACKAGES {
-            let Some(entries) = self.list(folder)? else { continue };
-            let package = |language: Option<&str>, entry: &Entry| Package {
-                file: [Some(folder), language, Some(entry.name.as_str())]
-                    .into_iter()
-                    .flatten()
-                    .collect::<Vec<_>>()
-                    .join("\\"),
-                language: language.map(str::to_owned),
-                bytes: entry.bytes,
-            };
-            let mut found: Vec<Package> =
-                entries.iter().filter(|entry| is_package(entry)).map(|entry| package(None, entry)).collect();
-            for language in entries.iter().filter(|entry| entry.is_folder) {
-                let inside = self.list(&format!("{folder}\\{}", language.name))?.unwrap_or_default();
-                let inside = inside.iter().filter(|entry| is_package(entry));
-                found.extend(inside.map(|entry| package(Some(&language.name), entry)));
+            if let Some(found) = self.packages_in(folder)? {
+                return Ok(found);
             }
-            return Ok(found);
         }
         Ok(Vec::new())
+    }
+
+    /// The cabinets in a folder: those that are directly in it first, then those in each folder of it, which is taken for that of a
+    /// language; each kind in the order of names. `None` if there is no such folder.
+    pub fn packages_in(&self, folder: &str) -> Result<Option<Vec<Package>>> {
+        let Some(entries) = self.list(folder)? else { return Ok(None) };
+        let is_package = |entry: &Entry| {
+            let end = entry.name.get(entry.name.len().saturating_sub(4)..);
+            !entry.is_folder && end.is_some_and(|end| end.eq_ignore_ascii_case(".cab"))
+        };
+        let package = |language: Option<&str>, entry: &Entry| {
+            let parts = [Some(folder), language, Some(entry.name.as_str())].into_iter().flatten();
+            let file = parts.filter(|part| !part.is_empty()).collect::<Vec<_>>().join("\\");
+            Package { file, language: language.map(str::to_owned), bytes: entry.bytes }
+        };
+        let mut found: Vec<Package> =
+            entries.iter().filter(|entry| is_package(entry)).map(|entry| package(None, entry)).collect();
+        for language in entries.iter().filter(|entry| entry.is_folder) {
+            let inside = self.list(&join(folder, &language.name))?.unwrap_or_default();
+            let inside = inside.iter().filter(|entry| is_package(entry));
+            found.extend(inside.map(|entry| package(Some(&language.name), entry)));
+        }
+        Ok(Some(found))
     }
 
     /// The names of the files of the packages of no language.
@@ -346,6 +347,10 @@ fn host_entries(folder: &Path) -> Result<Vec<Entry>> {
         entries.push(Entry { name, is_folder: metadata.is_dir(), bytes });
     }
     Ok(entries)
+}
+
+fn join(folder: &str, name: &str) -> String {
+    if folder.is_empty() { name.to_owned() } else { format!("{folder}\\{name}") }
 }
 
 fn same_name(a: &str, b: &str) -> bool {

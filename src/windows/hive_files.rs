@@ -26,11 +26,27 @@ pub struct Changed {
     pub values_set: usize,
     /// Values deleted.
     pub values_deleted: usize,
+    /// Security descriptors of keys that were set to what they were not.
+    #[serde(skip_serializing_if = "is_zero")]
+    pub descriptors_set: usize,
+}
+
+fn is_zero(number: &usize) -> bool {
+    *number == 0
 }
 
 impl Changed {
+    /// Adds what changed in the same hive later.
+    pub(super) fn add(&mut self, later: &Self) {
+        self.keys_made += later.keys_made;
+        self.keys_deleted += later.keys_deleted;
+        self.values_set += later.values_set;
+        self.values_deleted += later.values_deleted;
+        self.descriptors_set += later.descriptors_set;
+    }
+
     fn is_nothing(&self) -> bool {
-        self.keys_made + self.keys_deleted + self.values_set + self.values_deleted == 0
+        self.keys_made + self.keys_deleted + self.values_set + self.values_deleted + self.descriptors_set == 0
     }
 }
 
@@ -128,6 +144,11 @@ impl HiveFile {
         Ok(Self { node, hive, changed, usual: HashMap::new() })
     }
 
+    /// Its path in the tree.
+    pub(super) fn path(&self) -> &str {
+        &self.changed.hive
+    }
+
     /// The hive, to look at.
     pub(super) fn hive(&self) -> &Hive {
         &self.hive
@@ -192,6 +213,16 @@ impl HiveFile {
         }
         self.hive.set_value(key, name, value)?;
         self.changed.values_set += 1;
+        Ok(())
+    }
+
+    /// Sets a key's security descriptor.
+    pub(super) fn set_descriptor(&mut self, key: KeyId, descriptor: &[u8]) -> Result<()> {
+        if self.hive.descriptor(key) == Some(descriptor) {
+            return Ok(());
+        }
+        self.hive.set_descriptor(key, descriptor)?;
+        self.changed.descriptors_set += 1;
         Ok(())
     }
 

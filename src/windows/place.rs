@@ -5,7 +5,7 @@ use std::sync::Arc;
 use crate::base::security::{Descriptor, Sid, mask};
 use crate::base::{FileTime, Name, inherit};
 use crate::error::{Error, Result};
-use crate::tree::{Content, DescriptorId, Link, Node, NodeId, Times, Tree, attributes};
+use crate::tree::{Content, DescriptorId, Link, Node, NodeId, StoreId, Times, Tree, attributes};
 
 /// Who can read a file.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -57,13 +57,52 @@ pub(super) fn rename(tree: &mut Tree, path: &str, to: &str) -> Result<()> {
     tree.add_link(directory, Link { name: to.into(), short: None, node })
 }
 
+/// A content of another tree as one of this tree, unread.
+pub(super) fn graft(tree: &mut Tree, from: &Tree, content: &Content) -> Content {
+    let Content::Blob { store, blob, len } = content else { return content.clone() };
+    let theirs = &from.stores()[store.index()];
+    let known = tree.store_ids().find(|own| Arc::ptr_eq(&tree.stores()[own.index()], theirs));
+    let store = known.unwrap_or_else(|| tree.add_store(Arc::clone(theirs)));
+    Content::Blob { store, blob: *blob, len: *len }
+}
+
+/// Whether two contents of a tree are the same bytes. What is not known by a hash or by where it comes from is read.
+pub(super) fn is_same(tree: &Tree, a: &Content, b: &Content) -> Result<bool> {
+    if a.len() != b.len() {
+        return Ok(false);
+    }
+    if let (Content::Blob { store, blob, .. }, Content::Blob { store: other_store, blob: other, .. }) = (a, b) {
+        if (store, blob) == (other_store, other) {
+            return Ok(true);
+        }
+        let hash = |store: &StoreId, blob| tree.stores()[store.index()].sha1(blob);
+        if let (Some(a), Some(b)) = (hash(store, *blob), hash(other_store, *other)) {
+            return Ok(a == b);
+        }
+    }
+    Ok(tree.read(a)? == tree.read(b)?)
+}
+
+/// The descriptor that most of a few nodes have; of equally many, the first.
+pub(super) fn most_common(tree: &Tree, nodes: impl Iterator<Item = NodeId>) -> Option<DescriptorId> {
+    let mut counts: Vec<(DescriptorId, usize)> = Vec::new();
+    for descriptor in nodes.filter_map(|node| tree.node(node).descriptor) {
+        match counts.iter_mut().find(|(known, _)| *known == descriptor) {
+            Some((_, count)) => *count += 1,
+            None => counts.push((descriptor, 1)),
+        }
+    }
+    counts.into_iter().rev().max_by_key(|(_, count)| *count).map(|(descriptor, _)| descriptor)
+}
+
 /// The directory at a path, made where it is not there.
 pub(super) fn ensure_folder(tree: &mut Tree, path: &str, now: FileTime) -> Result<NodeId> {
     let mut parts = path.split('\\').filter(|part| !part.is_empty());
     parts.try_fold(tree.root(), |directory, part| ensure_directory(tree, directory, part, now))
 }
 
-fn ensure_directory(tree: &mut Tree, parent: NodeId, name: &str, now: FileTime) -> Result<NodeId> {
+/// The directory of a name in another, made where it is not there.
+pub(super) fn ensure_directory(tree: &mut Tree, parent: NodeId, name: &str, now: FileTime) -> Result<NodeId> {
     if let Some(node) = tree.child(parent, Name::from(name).units()).map(|link| link.node) {
         let is_plain = tree.node(node).is_directory() && tree.node(node).reparse.is_none();
         refuse_unless(is_plain, "a file or link stands where a directory must be", name)?;
@@ -76,7 +115,8 @@ fn ensure_directory(tree: &mut Tree, parent: NodeId, name: &str, now: FileTime) 
     Ok(node)
 }
 
-fn inherited(tree: &mut Tree, parent: NodeId, is_directory: bool) -> Option<DescriptorId> {
+/// What a directory hands down to a new file or directory in it.
+pub(super) fn inherited(tree: &mut Tree, parent: NodeId, is_directory: bool) -> Option<DescriptorId> {
     let parent = Arc::clone(&tree.descriptors()[tree.node(parent).descriptor?.index()]);
     inherit::inherit(&parent, is_directory).map(|bytes| tree.add_descriptor(&bytes))
 }

@@ -6,6 +6,7 @@
 //! | `HKLM\BCD00000000` | the boot store: `\Boot\BCD` or `\EFI\Microsoft\Boot\BCD` |
 //! | `HKU\.DEFAULT`, `HKU\S-1-5-18` | `\Windows\System32\config\DEFAULT` |
 //! | `HKU\S-1-5-19`, `HKU\S-1-5-20` | `NTUSER.DAT` of the local and of the network service |
+//! | `HKU\Default`: here alone, for the profile that new users get | `\Users\Default\NTUSER.DAT` |
 //! | `HKU\SID`, `HKU\SID_Classes` | `NTUSER.DAT` and `UsrClass.dat` of the profile that `ProfileList` names |
 //! | `HKCR` | `HKLM\SOFTWARE\Classes` |
 //! | `HKCC` | `HKLM\SYSTEM\CurrentControlSet\Hardware Profiles\Current` |
@@ -255,6 +256,9 @@ fn file_of(tree: &Tree, root: &str, name: &str) -> Result<String> {
 
 /// The hive of a user, by the list of profiles.
 fn profile_file(tree: &Tree, name: &str) -> Result<String> {
+    if name.eq_ignore_ascii_case("Default") {
+        return Ok(r"\Users\Default\NTUSER.DAT".to_owned());
+    }
     let (sid, is_classes) = match name.to_ascii_lowercase().strip_suffix("_classes") {
         Some(sid) => (name[..sid.len()].to_owned(), true),
         None => (name.to_owned(), false),

@@ -27,6 +27,8 @@ mod ntfs_read;
 mod ntfs_tools;
 mod pa30;
 mod package;
+mod package_verify;
+mod packages;
 mod qcow2;
 mod reg;
 mod revise;

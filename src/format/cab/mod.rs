@@ -18,12 +18,15 @@
 //! LZX twice, and 128 KiB. Files of one folder that overlap are refused: no cabinet of 2 GiB gives more than its folders hold. Folders can
 //! be made to share their data, so that whoever keeps what comes out asks for [`Cabinet::unpacked_len`] first.
 //!
+//! [`Cabinet::into_tree`] has the files as a [`Tree`](crate::tree::Tree), to be unpacked when they are wanted.
+//!
 //! # Sources
 //! \[MS-CAB\]; Microsoft's "Cabinet file format" of the Cabinet SDK; \[MS-MCI\] for MSZIP; cabinets by Windows, makecab and gcab. The decoders are our
 //! own: crate `cab`, with which the tests compare, unpacks a folder anew for each of its files.
 
 mod ondisk;
 mod read;
+mod tree;
 mod unpack;
 
 #[cfg(test)]

@@ -260,3 +260,70 @@ proptest! {
         }
     }
 }
+
+/// What a store gives, by blobs.
+#[derive(Default)]
+struct Collected(std::sync::Mutex<std::collections::BTreeMap<u32, Vec<u8>>>);
+
+impl crate::tree::BlobSink for Collected {
+    fn write(&self, blob: crate::tree::BlobId, at: u64, data: &[u8]) -> Result<()> {
+        let mut all = self.0.lock().unwrap();
+        let bytes = all.entry(blob.0).or_default();
+        assert_eq!(bytes.len() as u64, at, "pieces of a blob come in their order");
+        bytes.extend_from_slice(data);
+        Ok(())
+    }
+}
+
+/// The blobs of a tree, with the paths of their files.
+fn blobs(tree: &crate::tree::Tree) -> Vec<(String, crate::tree::BlobId)> {
+    let mut found = Vec::new();
+    tree.visit(|path, link| {
+        if let Some(crate::tree::Content::Blob { blob, .. }) = tree.node(link.node).main() {
+            found.push((path.to_owned(), *blob));
+        }
+        std::ops::ControlFlow::Continue(())
+    });
+    found
+}
+
+#[test]
+fn as_a_tree_it_gives_the_same() {
+    for kind in [cab::CompressionType::None, cab::CompressionType::MsZip] {
+        let (bytes, files) = made(kind);
+        let (tree, notes) = open(&bytes).unwrap().into_tree(|name| name != "a.inf").unwrap();
+        assert!(notes.is_empty() && tree.find("a.inf").is_none());
+        assert_eq!(tree.read_file("empty").unwrap().unwrap(), b"");
+        let blobs = blobs(&tree);
+        assert_eq!(blobs.len(), 3);
+        for (path, _) in &blobs {
+            let expected = files.iter().find(|(name, _)| format!("\\{}", name.replace('/', "\\")) == *path).unwrap();
+            assert!(tree.read_file(path).unwrap().unwrap() == expected.1, "{path}");
+        }
+        for threads in [1, 3] {
+            let sink = Collected::default();
+            let mut wanted: Vec<_> = blobs.iter().map(|(_, blob)| *blob).collect();
+            wanted.reverse();
+            let threads = std::num::NonZeroUsize::new(threads).unwrap();
+            tree.stores()[0].stream(&wanted, threads, &sink).map_err(|failure| failure.error).unwrap();
+            for (index, bytes) in sink.0.into_inner().unwrap() {
+                assert!(files[index as usize].1 == bytes, "{}", files[index as usize].0);
+            }
+        }
+    }
+}
+
+#[test]
+fn a_damaged_block_is_told_by_its_file() {
+    let (mut bytes, _) = made(cab::CompressionType::MsZip);
+    let last = bytes.len() - 3;
+    bytes[last] ^= 0x10;
+    let (tree, _) = open(&bytes).unwrap().into_tree(|_| true).unwrap();
+    let wanted: Vec<_> = blobs(&tree).into_iter().map(|(_, blob)| blob).collect();
+    let store = tree.stores()[0].clone();
+    let failure = store.stream(&wanted, std::num::NonZeroUsize::MIN, &Collected::default()).unwrap_err();
+    let error = tree.blame(tree.store_ids().next().unwrap(), failure).to_string();
+    assert!(error.starts_with(r"\last: cabinet, folder 1: checksum of a block"), "{error}");
+    assert!(tree.read_file("last").unwrap_err().to_string().contains("last: cabinet, folder 1"));
+    assert!(store.read(crate::tree::BlobId(99)).is_err());
+}

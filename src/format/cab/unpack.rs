@@ -24,42 +24,53 @@ impl Cabinet {
         mut sink: impl FnMut(&File, &[u8]) -> Result<()>,
     ) -> Result<()> {
         for (number, folder) in self.folders.iter().enumerate() {
-            let files = folder.files.iter().map(|index| &self.files()[*index]);
-            let files: Vec<&File> = files.filter(|file| wanted(file)).collect();
-            self.unpack_folder(folder, &files, &mut sink).context(|| format!("cabinet, folder {number}"))?;
+            let files: Vec<usize> =
+                folder.files.iter().copied().filter(|index| wanted(&self.files()[*index])).collect();
+            self.unpack_folder(number, &files, &mut |index, piece| sink(&self.files()[index], piece))?;
         }
         Ok(())
     }
 
-    fn unpack_folder(
+    /// The same of one folder: `files` are some of its files, in its order.
+    pub(super) fn unpack_folder(
+        &self,
+        number: usize,
+        files: &[usize],
+        sink: &mut dyn FnMut(usize, &[u8]) -> Result<()>,
+    ) -> Result<()> {
+        let folder = &self.folders[number];
+        self.unpack_files(folder, files, sink).context(|| format!("cabinet, folder {number}"))
+    }
+
+    fn unpack_files(
         &self,
         folder: &Folder,
-        files: &[&File],
-        sink: &mut dyn FnMut(&File, &[u8]) -> Result<()>,
+        files: &[usize],
+        sink: &mut dyn FnMut(usize, &[u8]) -> Result<()>,
     ) -> Result<()> {
-        let mut files = files.iter().copied().peekable();
-        while let Some(file) = files.next_if(|file| file.len == 0) {
-            sink(file, &[])?;
+        let mut files = files.iter().map(|index| (*index, &self.files()[*index])).peekable();
+        while let Some((index, _)) = files.next_if(|(_, file)| file.len == 0) {
+            sink(index, &[])?;
         }
-        let Some(first) = files.peek() else { return Ok(()) };
+        let Some((_, first)) = files.peek() else { return Ok(()) };
         let mut blocks = Blocks::new(self, folder);
         let mut start = 0u64; // where the block is in the folder
         let mut open = Some(first.range());
         for _ in 0..folder.blocks {
             let block = blocks.next()?;
             let end = start + block.len() as u64;
-            while let (Some(file), Some(left)) = (files.peek().copied(), &mut open) {
+            while let (Some((index, file)), Some(left)) = (files.peek().copied(), &mut open) {
                 if left.start >= end && file.len > 0 {
                     break;
                 }
                 let piece = left.start.saturating_sub(start)..left.end.min(end).saturating_sub(start);
-                sink(file, block.get(piece.start as usize..piece.end as usize).unwrap_or_default())?;
+                sink(index, block.get(piece.start as usize..piece.end as usize).unwrap_or_default())?;
                 left.start = left.end.min(end);
                 if !left.is_empty() {
                     break;
                 }
                 files.next();
-                open = files.peek().map(|file| file.range());
+                open = files.peek().map(|(_, file)| file.range());
             }
             if open.is_none() {
                 return Ok(());
@@ -67,8 +78,8 @@ impl Cabinet {
             start = end;
         }
         // Empty files may be anywhere, the end included.
-        match files.find(|file| file.len > 0) {
-            Some(file) => Err(Error::corrupt("a file that goes past the end of its folder")
+        match files.find(|(_, file)| file.len > 0) {
+            Some((_, file)) => Err(Error::corrupt("a file that goes past the end of its folder")
                 .found(format_args!("{:?}, to {}", file.name, file.range().end))
                 .allowed(start)),
             None => Ok(()),

@@ -43,6 +43,11 @@ fn wide(text: &str) -> impl Iterator<Item = u8> + '_ {
 }
 
 impl Value {
+    /// The value as a hive would show it, without a name.
+    pub fn view(&self) -> ValueRef<'_> {
+        ValueRef { name: Text::units_of(&[]), kind: self.kind, data: Cow::Borrowed(&self.data) }
+    }
+
     /// Any type with any bytes.
     pub fn new(kind: u32, data: impl Into<Vec<u8>>) -> Self {
         Self { kind, data: data.into() }

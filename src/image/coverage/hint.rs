@@ -30,9 +30,9 @@ fn add(device: &Device, setting: Setting<'_>) -> String {
     let package = |name: &str| {
         let file = format!("Microsoft-NanoServer-{name}-Package.cab");
         match setting.packages.iter().any(|own| own.eq_ignore_ascii_case(&file)) {
-            true => format!("the medium's NanoServer\\Packages\\{file} has it; add that package"),
+            true => format!("add it with --package {name}, of the medium's NanoServer\\Packages"),
             false => format!(
-                "every full Windows Server has it; for Nano Server it is in {file} on Windows Server 2016's medium"
+                "every full Windows Server has it; for Nano Server, add {file} of Windows Server 2016's medium with --package"
             ),
         }
     };

@@ -1,46 +1,24 @@
 //! Archives as trees: what is beside and below INF files, unpacked into memory.
 //!
-//! Names stay within the tree that is made of them, so that one that leads upwards (`..\x`) can do no harm; it is left out all the same,
-//! as is what Windows could not have as a name.
+//! Names are taken as [`paths`](crate::tree::paths) takes them.
 
-use std::collections::{BTreeMap, HashSet};
+use std::collections::HashSet;
 use std::io::{BufReader, Read};
 use std::sync::Arc;
 
 use super::choose::is_inf;
 use crate::base::io::Cursor;
-use crate::base::name::windows_fault;
-use crate::base::{FileTime, ReadAt, upcase};
+use crate::base::{FileTime, ReadAt};
 use crate::error::{Error, Kind, Result};
 use crate::format::cab::Cabinet;
 use crate::format::nsis::Installer;
-use crate::tree::{Content, Link, Node, NodeId, Times, Tree, attributes};
+use crate::tree::Tree;
+use crate::tree::paths::Builder;
 
 /// The most that is unpacked.
 const MAX_BYTES: u64 = 1 << 30;
 /// The most files of an archive that are looked at.
 const MAX_FILES: usize = 1 << 16;
-/// The deepest folder.
-const MAX_DEPTH: usize = 64;
-/// Remarks that are made; the rest is counted.
-const MAX_NOTES: usize = 20;
-
-/// Folders and files by name, until they become a tree.
-#[derive(Default)]
-struct Folder {
-    name: String,
-    folders: BTreeMap<Vec<u16>, Folder>,
-    files: BTreeMap<Vec<u16>, (String, FileTime, Vec<u8>)>,
-}
-
-/// A tree in the making, and what is to be said about it.
-#[derive(Default)]
-struct Builder {
-    root: Folder,
-    notes: Vec<String>,
-    more_notes: usize,
-    bytes: u64,
-}
 
 /// The files of a ZIP archive.
 pub(super) fn zip(reader: &dyn ReadAt) -> Result<(Tree, Vec<String>)> {
@@ -69,7 +47,7 @@ pub(super) fn zip(reader: &dyn ReadAt) -> Result<(Tree, Vec<String>)> {
                 .allowed(len)
                 .context(name));
         }
-        builder.add(name, time, bytes);
+        builder.add(name, time, bytes.into());
     }
     builder.finish()
 }
@@ -86,7 +64,7 @@ pub(super) fn cabinet(reader: Arc<dyn ReadAt>) -> Result<(Tree, Vec<String>)> {
         |file, piece| {
             open.extend_from_slice(piece);
             if open.len() as u64 == file.len {
-                builder.add(&file.name, file.modified, std::mem::take(&mut open));
+                builder.add(&file.name, file.modified, std::mem::take(&mut open).into());
             }
             Ok(())
         },
@@ -100,10 +78,12 @@ pub(super) fn installer(reader: &dyn ReadAt) -> Result<Option<(Tree, Vec<String>
     check_count(installer.files().len())?;
     let mut builder = Builder::default();
     let wanted = wanted(installer.files().iter().map(|file| file.path.as_str()));
+    let mut unpacked = 0u64;
     for file in installer.files().iter().filter(|file| wanted(&file.path)) {
         let bytes = installer.read(file)?;
-        check_bytes([builder.bytes, bytes.len() as u64].into_iter())?;
-        builder.add_again(&file.path, file.modified, bytes);
+        unpacked = unpacked.saturating_add(bytes.len() as u64);
+        check_bytes([unpacked].into_iter())?;
+        builder.add_again(&file.path, file.modified, bytes.into());
     }
     builder.finish().map(Some)
 }
@@ -167,72 +147,4 @@ fn folded(name: &str) -> String {
 
 fn folder_of(path: &str) -> &str {
     path.rsplit_once('\\').map_or("", |(folder, _)| folder)
-}
-
-impl Builder {
-    /// Puts a file in, unless its name is none. One of the same name goes, with a note.
-    fn add(&mut self, path: &str, time: Option<FileTime>, bytes: Vec<u8>) {
-        if self.add_again(path, time, bytes) {
-            self.note(format!("{path:?} is in the archive twice: the last one counts"));
-        }
-    }
-
-    /// The same where it is usual that a file comes again; tells whether one did.
-    fn add_again(&mut self, path: &str, time: Option<FileTime>, bytes: Vec<u8>) -> bool {
-        let parts: Vec<&str> = path.split(['\\', '/']).filter(|part| !part.is_empty() && *part != ".").collect();
-        let fault = parts.iter().find_map(|part| windows_fault(part));
-        let Some((name, folders)) = parts.split_last().filter(|_| fault.is_none() && parts.len() <= MAX_DEPTH) else {
-            let why = fault.unwrap_or("a path that is too deep or empty");
-            self.note(format!("{path:?} is left out: its name is not one that Windows takes ({why})"));
-            return false;
-        };
-        let mut folder = &mut self.root;
-        for part in folders {
-            folder = folder.folders.entry(key(part)).or_default();
-            if folder.name.is_empty() {
-                folder.name = (*part).to_owned();
-            }
-        }
-        self.bytes = self.bytes.saturating_add(bytes.len() as u64);
-        folder.files.insert(key(name), ((*name).to_owned(), time.unwrap_or_default(), bytes)).is_some()
-    }
-
-    fn note(&mut self, note: String) {
-        if self.notes.len() < MAX_NOTES { self.notes.push(note) } else { self.more_notes += 1 }
-    }
-
-    fn finish(mut self) -> Result<(Tree, Vec<String>)> {
-        if self.more_notes > 0 {
-            self.notes.push(format!("{} more such remarks", self.more_notes));
-        }
-        let mut tree = Tree::new(Node::directory(0, Times::default()));
-        let root = tree.root();
-        self.root.put(&mut tree, root)?;
-        Ok((tree, self.notes))
-    }
-}
-
-impl Folder {
-    /// What is in it, into a directory. A file that has a folder's name goes before it.
-    fn put(self, tree: &mut Tree, directory: NodeId) -> Result<()> {
-        let mut links = Vec::new();
-        for (key, folder) in self.folders {
-            if self.files.contains_key(&key) {
-                return Err(Error::corrupt("a file and a folder of one name").found(&folder.name));
-            }
-            let node = tree.add_node(Node::directory(0, Times::default()))?;
-            links.push(Link { name: folder.name.as_str().into(), short: None, node });
-            folder.put(tree, node)?;
-        }
-        for (name, time, bytes) in self.files.into_values() {
-            let node = tree.add_node(Node::file(attributes::ARCHIVE, Times::all(time), Content::from(bytes)))?;
-            links.push(Link { name: name.as_str().into(), short: None, node });
-        }
-        tree.set_children(directory, links)
-    }
-}
-
-/// A name as Windows compares it.
-fn key(name: &str) -> Vec<u16> {
-    name.encode_utf16().map(upcase::upcase).collect()
 }

@@ -19,7 +19,7 @@ use crate::tree::{BlobId, Content, Link, Node, NodeId, Times, Tree, attributes};
 const MAX_DEPTH: usize = 64;
 
 /// All of a folder; the tree, and what was left out.
-pub(super) fn all(folder: &Path) -> Result<(Tree, Vec<String>)> {
+pub(in crate::image) fn all(folder: &Path) -> Result<(Tree, Vec<String>)> {
     read(folder, None)
 }
 

@@ -27,7 +27,7 @@
 
 mod archive;
 mod choose;
-mod folder;
+pub(in crate::image) mod folder;
 mod open;
 mod place;
 

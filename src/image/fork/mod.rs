@@ -223,7 +223,7 @@ impl<'r> Fork<'r> {
     /// One child, up to its name.
     fn child<'c>(&self, child: &Child, write: bool, threads: NonZeroUsize, control: &'c Control) -> Result<Made<'c>> {
         let mut tree = self.tree.clone();
-        let Applied { mut steps, mut warnings, private, needs_test_signing } =
+        let Applied { mut steps, mut warnings, private, needs_test_signing, first_start_bytes } =
             child.edits.apply(&mut tree, self.now)?;
         if private {
             control.keep_private();
@@ -239,6 +239,7 @@ impl<'r> Fork<'r> {
         let revision = ntfs::Revision::new(&self.base, &tree, label.as_ref())?;
         revision.write(&tree, &volume, threads, &|_| {})?;
 
+        warnings.extend(edits::little_room(first_start_bytes, revision.summary().free_bytes));
         let own = changes.ranges();
         let paths = Paths::new(&self.request.base, folder)?;
         let seed = self.seed(child, &changes, private)?;

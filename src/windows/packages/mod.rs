@@ -5,11 +5,28 @@
 //!        --compile--> Plan: what each component changes, what cannot be done --apply--> Tree, hives, records
 //! ```
 
+pub mod apply;
 pub mod base;
 pub mod bundle;
+pub mod compile;
+pub mod first_boot;
+mod image;
+pub mod installed;
+mod journal;
 pub mod plan;
+mod records;
+pub mod remove;
+pub mod resolve;
+mod servicing_tests;
+pub mod verify;
 #[cfg(test)]
 mod wcp_sample;
 
-pub use bundle::Bundle;
-pub use plan::{Change, ComponentPlan, Effect, EffectKind, LeftOut, PackagePlan, Payload, Plan};
+pub use apply::{Applied, NewPackage, apply};
+pub use bundle::{Bundle};
+pub use compile::{Compiled, Target, compile};
+pub use installed::{ComponentStore, Installed, InstalledPackage};
+pub use plan::{Change, ComponentPlan, Effect, EffectKind, LeftOut, PackagePlan, Payload, Plan, Sums, UpdatePlan};
+pub use remove::{Removed, remove};
+pub use resolve::{Options, Planned, Problem, ProblemKind, plan};
+pub use verify::{Verified, VerifiedManifest, VerifiedPackage, verify};

@@ -1,5 +1,8 @@
 //! What packages come to in one Windows: a value that can be printed, tested and carried out.
 
+mod text;
+
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
 use serde::Serialize;
@@ -28,8 +31,10 @@ pub struct PackagePlan {
     pub release_type: Option<String>,
     /// The package that it is nested in, by its place in the plan; none for one that was asked for.
     pub within: Option<usize>,
-    /// The package of the image that it belongs to, by its id, where it wants one.
+    /// The package of the image or of the plan that it belongs to, by its id, where it wants one.
     pub parent: Option<String>,
+    /// Older versions of it that the image has installed, by their ids.
+    pub supersedes: Vec<String>,
     /// Whether it is in the image already.
     pub is_there: bool,
     /// Its updates (features), by their names.
@@ -38,6 +43,8 @@ pub struct PackagePlan {
     pub manifest: Arc<[u8]>,
     /// Its `.cat`; none for one that nobody has signed.
     pub catalog: Option<Arc<[u8]>>,
+    /// What its manifest says that is not carried out.
+    pub left_out: Vec<LeftOut>,
 }
 
 /// A feature of a package.
@@ -47,6 +54,8 @@ pub struct UpdatePlan {
     pub name: String,
     /// Whether a user may choose it (`selectable`): such a one has a state of its own.
     pub is_selectable: bool,
+    /// Whether it is put in. One that a user may choose and that is not on by itself is only known, and so is one whose condition does not hold.
+    pub is_on: bool,
     /// Its deployments, by their places among the plan's components.
     pub deployments: Vec<usize>,
     /// The packages nested in it, by their places in the plan.
@@ -74,7 +83,8 @@ pub struct ComponentPlan {
     pub dependencies: Vec<usize>,
     /// Whether that very version is in the image's store.
     pub is_there: bool,
-    /// Versions of it that the image has, in their order. A newer one wins: this one is stored then, and changes nothing.
+    /// Other versions of it that the image has, and newer ones of this plan, in their order. A newer one wins: this one is stored then,
+    /// and changes nothing.
     pub others: Vec<Version>,
     /// The files that it brings.
     pub payload: Vec<Payload>,
@@ -133,7 +143,7 @@ pub enum EffectKind {
 }
 
 /// What is done to the files and the registry. Paths begin with `\`; keys are named as Windows shows them
-/// (`HKEY_LOCAL_MACHINE\SYSTEM\CurrentControlSet\...`; `HKEY_USERS\.DEFAULT` is the one of whoever has none yet).
+/// (`HKEY_LOCAL_MACHINE\SYSTEM\CurrentControlSet\...`; `HKEY_USERS\Default` is that of whoever has none yet, `\Users\Default\NTUSER.DAT`).
 #[derive(Debug, Clone, PartialEq)]
 pub enum Change {
     /// A directory is made.
@@ -233,15 +243,87 @@ pub struct LeftOut {
     pub why: String,
 }
 
+/// How much a plan comes to.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize)]
+pub struct Sums {
+    /// Packages that the image does not have yet.
+    pub packages: usize,
+    /// Components that it does not have yet, deployments not counted.
+    pub components: usize,
+    /// Files that get a name outside the store.
+    pub files: usize,
+    /// Bytes of all files that go into the store.
+    pub bytes: u64,
+    /// Values of the registry that are set, added to or deleted.
+    pub values: usize,
+    /// Services.
+    pub services: usize,
+    /// Things that are not carried out.
+    pub left_out: usize,
+}
+
 impl Plan {
-    /// What is not carried out, with the component that it is of.
-    pub fn left_out(&self) -> impl Iterator<Item = (&ComponentPlan, &LeftOut)> {
-        self.components.iter().flat_map(|component| component.left_out.iter().map(move |left| (component, left)))
+    /// What is not carried out, with the file whose line it is.
+    pub fn left_out(&self) -> impl Iterator<Item = (String, &LeftOut)> {
+        let of_packages = self.packages.iter().flat_map(|package| {
+            package.left_out.iter().map(|left| (format!("{}.mum", package.identity.package_id()), left))
+        });
+        of_packages.chain(self.components.iter().flat_map(|component| {
+            component.left_out.iter().map(|left| (format!("{}.manifest", component.keyform), left))
+        }))
+    }
+
+    /// The bundles of which something is not carried out, by their places: those that ask for such a component, and the one that it is in.
+    pub fn bundles_with_left_out(&self) -> BTreeSet<usize> {
+        let mut asking: BTreeMap<usize, BTreeSet<usize>> = BTreeMap::new();
+        for package in &self.packages {
+            for update in package.updates.iter().filter(|update| update.is_on) {
+                for asked in update.deployments.iter().chain(&update.drivers) {
+                    asking.entry(*asked).or_default().insert(package.bundle);
+                }
+            }
+        }
+        let with_left_out = self.components.iter().filter(|component| !component.left_out.is_empty());
+        let bundles = with_left_out.flat_map(|component| {
+            let asking = component.deployments.iter().filter_map(|deployment| asking.get(deployment)).flatten();
+            asking.copied().chain([component.bundle])
+        });
+        let of_packages = self.packages.iter().filter(|package| !package.left_out.is_empty());
+        bundles.chain(of_packages.map(|package| package.bundle)).collect()
+    }
+
+    /// How much it comes to.
+    pub fn sums(&self) -> Sums {
+        let mut sums = Sums::default();
+        for package in &self.packages {
+            sums.packages += usize::from(!package.is_there);
+            sums.left_out += package.left_out.len();
+        }
+        for component in &self.components {
+            if !component.is_there {
+                sums.components += usize::from(!component.is_deployment);
+                sums.bytes =
+                    component.payload.iter().fold(sums.bytes, |sum, file| sum.saturating_add(file.content.len()));
+            }
+            sums.left_out += component.left_out.len();
+            sums.services += component.effects.iter().filter(|effect| effect.kind == EffectKind::Service).count();
+            for change in component.effects.iter().flat_map(|effect| &effect.changes) {
+                sums.files += usize::from(matches!(change, Change::Link { .. } | Change::File { .. }));
+                sums.values += usize::from(change.is_of_a_value());
+            }
+        }
+        sums
+    }
+}
+
+impl Change {
+    fn is_of_a_value(&self) -> bool {
+        matches!(self, Self::Value { .. } | Self::Append { .. } | Self::AppendPath { .. } | Self::DeleteValue { .. })
     }
 }
 
 impl ComponentPlan {
-    /// Whether the image has a newer version of it: that one wins.
+    /// Whether a newer version of it is in the image or in the plan: that one wins.
     pub fn is_beaten(&self) -> bool {
         self.others.last().is_some_and(|newest| *newest > self.identity.version)
     }

@@ -192,16 +192,22 @@ impl Identity {
 
     /// Its certificate as PEM, for programs that want it so.
     pub(crate) fn pem(&self) -> String {
-        const LETTERS: &[u8; 64] = b"ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789+/";
-        let mut text = String::new();
-        for group in self.certificate.chunks(3) {
-            let bits = group.iter().fold(0_u32, |bits, byte| bits << 8 | u32::from(*byte)) << (8 * (3 - group.len()));
-            let letter = |index: usize| LETTERS[(bits >> (18 - 6 * index)) as usize & 63] as char;
-            text.extend((0..4).map(|index| if index <= group.len() { letter(index) } else { '=' }));
-        }
+        let text = base64(&self.certificate);
         let lines: Vec<&str> = text.as_bytes().chunks(64).map(|line| str::from_utf8(line).unwrap()).collect();
         format!("-----BEGIN CERTIFICATE-----\n{}\n-----END CERTIFICATE-----\n", lines.join("\n"))
     }
+}
+
+/// Base64, as RFC 4648 has it.
+pub(crate) fn base64(bytes: &[u8]) -> String {
+    const LETTERS: &[u8; 64] = b"ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789+/";
+    let mut text = String::new();
+    for group in bytes.chunks(3) {
+        let bits = group.iter().fold(0_u32, |bits, byte| bits << 8 | u32::from(*byte)) << (8 * (3 - group.len()));
+        let letter = |index: usize| LETTERS[(bits >> (18 - 6 * index)) as usize & 63] as char;
+        text.extend((0..4).map(|index| if index <= group.len() { letter(index) } else { '=' }));
+    }
+    text
 }
 
 /// A catalog to be made.

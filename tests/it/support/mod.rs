@@ -7,6 +7,7 @@ pub(crate) mod crc32;
 pub(crate) mod disks;
 pub(crate) mod ntfs_check;
 pub(crate) mod pa30;
+pub(crate) mod packages;
 pub(crate) mod program;
 pub(crate) mod qemu;
 pub(crate) mod random_tree;

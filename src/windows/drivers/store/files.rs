@@ -1,7 +1,6 @@
 //! The files of a package: in the driver store, published, and in place.
 
 use std::collections::BTreeSet;
-use std::sync::Arc;
 
 use super::{Added, Store, folder_of, lockdown, pe_version};
 use crate::base::Name;
@@ -158,15 +157,7 @@ impl Store<'_> {
     fn graft(&mut self, package: &Package, path: &str) -> Result<Content> {
         let content = package.content(path);
         let content = content.ok_or_else(|| Error::invalid("a file that the package lacks").found(path))?;
-        Ok(match content {
-            Content::Bytes(bytes) => Content::Bytes(Arc::clone(bytes)),
-            Content::Blob { store, blob, len } => {
-                let theirs = &package.tree().stores()[store.index()];
-                let known = self.tree.store_ids().find(|own| Arc::ptr_eq(&self.tree.stores()[own.index()], theirs));
-                let store = known.unwrap_or_else(|| self.tree.add_store(Arc::clone(theirs)));
-                Content::Blob { store, blob: *blob, len: *len }
-            }
-        })
+        Ok(place::graft(self.tree, package.tree(), content))
     }
 
     /// Puts a file in place, unless the same is there; whether it was put.
@@ -198,21 +189,9 @@ impl Store<'_> {
         *self.usual.get_or_insert_with(|| Usual::learn(self.tree))
     }
 
-    /// Whether two contents are the same bytes. What is not known by a hash or by where it comes from is read.
+    /// Whether two contents are the same bytes.
     pub(super) fn same(&self, a: &Content, b: &Content) -> Result<bool> {
-        if a.len() != b.len() {
-            return Ok(false);
-        }
-        if let (Content::Blob { store, blob, .. }, Content::Blob { store: other_store, blob: other, .. }) = (a, b) {
-            if (store, blob) == (other_store, other) {
-                return Ok(true);
-            }
-            let hash = |store: &crate::tree::StoreId, blob| self.tree.stores()[store.index()].sha1(blob);
-            if let (Some(a), Some(b)) = (hash(store, *blob), hash(other_store, *other)) {
-                return Ok(a == b);
-            }
-        }
-        Ok(self.tree.read(a)? == self.tree.read(b)?)
+        place::is_same(self.tree, a, b)
     }
 
     /// Takes a file away; whether there was one.
@@ -240,20 +219,8 @@ impl Usual {
             .collect();
         let files = folders.iter().flat_map(|folder| tree.node(*folder).children()).map(|link| link.node);
         let files = files.filter(|node| !tree.node(*node).is_directory()).take(SAMPLE);
-        Self { folder: most_common(tree, folders.iter().copied()), file: most_common(tree, files) }
+        Self { folder: place::most_common(tree, folders.iter().copied()), file: place::most_common(tree, files) }
     }
-}
-
-/// The descriptor that most of a few nodes have; of equally many, the first.
-fn most_common(tree: &Tree, nodes: impl Iterator<Item = NodeId>) -> Option<DescriptorId> {
-    let mut counts: Vec<(DescriptorId, usize)> = Vec::new();
-    for descriptor in nodes.filter_map(|node| tree.node(node).descriptor) {
-        match counts.iter_mut().find(|(known, _)| *known == descriptor) {
-            Some((_, count)) => *count += 1,
-            None => counts.push((descriptor, 1)),
-        }
-    }
-    counts.into_iter().rev().max_by_key(|(_, count)| *count).map(|(descriptor, _)| descriptor)
 }
 
 /// The name of a package's catalog: `oem3.cat`.

@@ -1,0 +1,483 @@
+//! Packages among the edits.
+//!
+//! ```text
+//! what is named --parts for the image's languages--> bundles --read, verified--> plan --> what can be carried out here  --apply--> Tree, hives
+//!                                                                                    \--> what cannot: for the first start of the Windows
+//! ```
+//!
+//! With [`Route::Auto`] a package goes to the first start if something of it is not carried out, or it cannot be read (express packages);
+//! with it go its parts for languages, and packages that need it. What is damaged, not signed as it should be or not for this Windows is
+//! an error, whatever the route.
+
+mod preview;
+
+pub use preview::{Fit, Judged, Preview, preview};
+
+use std::fmt;
+use std::num::NonZeroUsize;
+use std::path::Path;
+use std::sync::Arc;
+
+use serde::Serialize;
+
+use super::{Edits, Step};
+use crate::base::extents::Extents;
+use crate::base::{FileTime, ReadAt};
+use crate::error::{Context, Error, Kind, Result};
+use crate::format::assembly::Identity;
+use crate::image::host;
+use crate::image::package_source::{Part, Raw};
+use crate::tree::medium::Builder;
+use crate::tree::{Link, Times, Tree, attributes};
+use crate::windows::packages::{
+    self, Installed, LeftOut, Options, Plan, Problem, ProblemKind, Verified, base, first_boot,
+};
+use crate::windows::regedit;
+use crate::windows::setup::complete;
+
+/// A `wcp.dll` has some 3 MiB.
+const MAX_STACK: u64 = 64 << 20;
+/// Reasons that are shown to people; data has all.
+const SHOWN_REASONS: usize = 2;
+
+/// Which way packages go into an image.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum Route {
+    /// Here, as far as that can be done in full; else at the first start.
+    #[default]
+    Auto,
+    /// Here, or not at all.
+    Strict,
+    /// At the first start.
+    FirstBoot,
+}
+
+/// What a servicing stack's manifests are packed against, from elsewhere than the image.
+#[derive(Clone)]
+pub struct ServicingStack(Arc<[u8]>);
+
+impl fmt::Debug for ServicingStack {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "ServicingStack({} bytes)", self.0.len())
+    }
+}
+
+impl ServicingStack {
+    /// The base manifest.
+    pub fn base(&self) -> &[u8] {
+        &self.0
+    }
+
+    /// Reads a `wcp.dll`, or the base manifest that is in one.
+    ///
+    /// # Errors
+    /// Those of the file; [`Corrupt`](Kind::Corrupt) if it is neither.
+    pub fn open(path: &Path) -> Result<Self> {
+        let bytes = host::read_small(path, MAX_STACK)?;
+        base::of_file(&bytes).map(Self).context(|| path.display())
+    }
+}
+
+/// What became of one cabinet, or of an unpacked package.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+pub struct PackageStep {
+    /// Where it is from.
+    pub source: String,
+    /// The ids of its packages, those that were asked for first; empty if it could not be read.
+    pub packages: Vec<String>,
+    /// Who signed it.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub signer: Option<String>,
+    /// What became of it.
+    pub way: Way,
+    /// Why it is left to the first start.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub reasons: Vec<String>,
+}
+
+/// What became of a package.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Way {
+    /// It is installed.
+    Installed,
+    /// It was there before.
+    Already,
+    /// It waits for the first start.
+    FirstBoot {
+        /// Where.
+        path: String,
+    },
+}
+
+impl fmt::Display for PackageStep {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "package {}: ", self.source)?;
+        match &self.way {
+            Way::Installed => f.write_str("installed")?,
+            Way::Already => f.write_str("was there already")?,
+            Way::FirstBoot { path } => write!(f, "left to the first start, in {path}")?,
+        }
+        match self.packages.as_slice() {
+            [] => {}
+            [only] => write!(f, ", {only}")?,
+            [first, others @ ..] => write!(f, ", {first} and {} within", others.len())?,
+        }
+        if let Some(signer) = &self.signer {
+            write!(f, ", signed by {signer}")?;
+        }
+        let shown = self.reasons.iter().take(SHOWN_REASONS).map(String::as_str).collect::<Vec<_>>().join("; ");
+        match self.reasons.len() {
+            0 => Ok(()),
+            count if count > SHOWN_REASONS => write!(f, ": {shown}; and {} more", count - SHOWN_REASONS),
+            _ => write!(f, ": {shown}"),
+        }
+    }
+}
+
+/// What came of the packages.
+#[derive(Default)]
+pub(super) struct Outcome {
+    pub(super) steps: Vec<Step>,
+    pub(super) warnings: Vec<String>,
+    /// What the first start has to do.
+    pub(super) first_start: Option<complete::Step>,
+    /// How many bytes it takes for that.
+    pub(super) first_start_bytes: u64,
+}
+
+/// A cabinet on its way.
+struct Candidate {
+    part: Part,
+    /// Those of one name, in all languages.
+    group: usize,
+    /// Its place among those that were asked for.
+    place: usize,
+    packages: Vec<String>,
+    signer: Option<String>,
+    /// Why it is left to the first start.
+    reasons: Vec<String>,
+    /// Which packages it has, as far as that is known without its hashes.
+    identities: Vec<Identity>,
+}
+
+/// Those whose way is not decided yet, and what is in them: both in one order.
+#[derive(Default)]
+struct Here {
+    candidates: Vec<Candidate>,
+    verified: Vec<Verified>,
+}
+
+impl Edits {
+    pub(super) fn has_packages(&self) -> bool {
+        !self.packages.is_empty() || !self.remove_packages.is_empty()
+    }
+
+    pub(super) fn packages_fingerprint(&self) -> Vec<Vec<u8>> {
+        let removed = self.remove_packages.iter().map(|name| [b"remove package ", name.as_bytes()].concat());
+        let added = self.packages.iter().map(|source| [b"package ", source.fingerprint().as_slice()].concat());
+        let options = format!("packages {:?} {} {}", self.package_route, self.ignore_check, self.allow_unsigned);
+        let options = (!self.packages.is_empty()).then(|| options.into_bytes());
+        removed.chain(added).chain(options).collect()
+    }
+
+    /// Takes packages out, then puts packages in.
+    pub(super) fn apply_packages(&self, tree: &mut Tree, now: FileTime) -> Result<Outcome> {
+        let mut outcome = Outcome::default();
+        if !self.has_packages() {
+            return Ok(outcome);
+        }
+        let base = match &self.servicing_stack {
+            Some(stack) => Some(Arc::clone(&stack.0)),
+            None => base::find(tree)?,
+        };
+        for name in &self.remove_packages {
+            let removed = packages::remove::remove(tree, name, base.as_deref(), now)?;
+            outcome.warnings.extend(removed.warnings.iter().map(|warning| format!("{name}: {warning}")));
+            outcome.steps.push(Step::PackageRemoved {
+                packages: removed.packages,
+                files: removed.files,
+                hives: removed.hives,
+            });
+        }
+        if self.packages.is_empty() {
+            return Ok(outcome);
+        }
+        let image = Installed::read(tree)?;
+        outcome.warnings.extend(image.notes().iter().cloned());
+        let (here, later) = self.sort(&image, base.as_deref(), &mut outcome)?;
+        self.put_in(tree, here, later, now, &mut outcome)?;
+        Ok(outcome)
+    }
+
+    /// Opens what was named, and decides for each which way it goes.
+    fn sort(&self, image: &Installed, base: Option<&[u8]>, outcome: &mut Outcome) -> Result<(Sorted, Vec<Candidate>)> {
+        let mut here = Here::default();
+        let mut later = Vec::new();
+        for (place, (group, part)) in self.parts(image, &mut outcome.warnings).into_iter().enumerate() {
+            let mut candidate = Candidate::new(part, group, place);
+            match candidate.read(base, &mut outcome.warnings) {
+                Ok(verified) => {
+                    verified.verdict(self.allow_unsigned)?;
+                    candidate.know(&verified);
+                    here.candidates.push(candidate);
+                    here.verified.push(verified);
+                }
+                Err(error) if error.kind() == Kind::Unsupported && self.package_route != Route::Strict => {
+                    candidate.identify();
+                    candidate.reasons.push(error.to_string());
+                    later.push(candidate);
+                }
+                Err(error) => return Err(error),
+            }
+        }
+        let sorted = self.decide(image, here, &mut later)?;
+        outcome.warnings.extend(sorted.warnings.iter().cloned());
+        later.sort_by_key(|candidate| {
+            (sorted.order.iter().position(|place| *place == candidate.place), candidate.place)
+        });
+        Ok((sorted, later))
+    }
+
+    /// The cabinets for the image's languages, each with the number of the title that it belongs to.
+    fn parts(&self, image: &Installed, warnings: &mut Vec<String>) -> Vec<(usize, Part)> {
+        let languages = image.languages();
+        let mut parts = Vec::new();
+        let mut group = 0;
+        for source in &self.packages {
+            let picked = source.parts(&languages);
+            warnings.extend(picked.warnings);
+            for part in picked.parts {
+                group += usize::from(part.language.is_none());
+                parts.push((group, part));
+            }
+            group += 1;
+        }
+        parts
+    }
+
+    /// Plans with all that can go in here, and once more without what cannot, until nothing is left that has to wait.
+    fn decide(&self, image: &Installed, mut here: Here, later: &mut Vec<Candidate>) -> Result<Sorted> {
+        let options = options(self.ignore_check);
+        let mut order: Option<Vec<usize>> = None;
+        loop {
+            let planned = packages::resolve::plan(&here.verified, image, &options)?;
+            let order = order.get_or_insert_with(|| {
+                planned.plan.packages.iter().map(|package| here.candidates[package.bundle].place).collect()
+            });
+            let waiting = self.must_wait(&planned.problems, &planned.plan, &here, later)?;
+            if waiting.is_empty() {
+                let order = std::mem::take(order);
+                return Ok(Sorted { here, plan: planned.plan, order, warnings: planned.warnings });
+            }
+            here.wait(waiting, later);
+        }
+    }
+
+    /// Which of those that are planned have to wait for the first start, and why.
+    fn must_wait(
+        &self,
+        problems: &[Problem],
+        plan: &Plan,
+        here: &Here,
+        later: &[Candidate],
+    ) -> Result<Vec<(usize, Vec<String>)>> {
+        let mut waiting = Vec::new();
+        for problem in problems {
+            let candidate = &here.candidates[problem.bundle];
+            let Some(needed) = later.iter().find(|other| other.brings(problem)) else {
+                return Err(problem.error().context(&candidate.part.origin));
+            };
+            let reason = format!("it needs {}, which is left to the first start", needed.part.name);
+            waiting.push((problem.bundle, vec![reason]));
+        }
+        for (place, candidate) in here.candidates.iter().enumerate() {
+            let base = later.iter().find(|other| other.group == candidate.group && other.part.language.is_none());
+            if let Some(base) = base.filter(|_| candidate.part.language.is_some()) {
+                waiting.push((place, vec![format!("it belongs to {}", base.part.name)]));
+            }
+        }
+        if self.package_route == Route::FirstBoot {
+            let missing = (0..here.candidates.len()).filter(|place| !is_there(plan, *place));
+            waiting.extend(missing.map(|place| (place, vec!["that is what was asked for".to_owned()])));
+            return Ok(waiting);
+        }
+        let left_out = plan.bundles_with_left_out();
+        if self.package_route == Route::Strict && !left_out.is_empty() {
+            let all: Vec<String> = plan.left_out().map(|(file, left)| reason(&file, left)).collect();
+            return Err(Error::unsupported("packages of which something cannot be carried out")
+                .found(all.join("; "))
+                .hint("--packages auto leaves those packages to the first start of the Windows"));
+        }
+        waiting.extend(left_out.into_iter().map(|place| (place, reasons(plan, place))));
+        Ok(waiting)
+    }
+
+    /// Carries the plan out, and puts the rest where the first start finds it.
+    fn put_in(
+        &self,
+        tree: &mut Tree,
+        sorted: Sorted,
+        later: Vec<Candidate>,
+        now: FileTime,
+        outcome: &mut Outcome,
+    ) -> Result<()> {
+        if let Some(first) = later.first() {
+            first_boot::check(tree).map_err(|error| {
+                let error = error.hint(format_args!("{}: {}", first.part.name, first.reasons.join("; ")));
+                error.context(&first.part.origin)
+            })?;
+        }
+        let Sorted { here, plan, .. } = sorted;
+        let applied = packages::apply::apply(tree, &plan, &here.verified, now)?;
+        for (place, candidate) in here.candidates.into_iter().enumerate() {
+            let way = if is_there(&plan, place) { Way::Already } else { Way::Installed };
+            outcome.steps.push(candidate.step(way));
+        }
+        if applied.components > 0 || applied.files > 0 || !applied.hives.is_empty() {
+            let (components, files, hives) = (applied.components, applied.files, applied.hives);
+            outcome.steps.push(Step::Packages { components, files, hives });
+        }
+        outcome.warnings.extend(applied.warnings);
+        if later.is_empty() {
+            return Ok(());
+        }
+        let mut waiting = Vec::new();
+        for candidate in &later {
+            let (files, is_folder) = raw(&candidate.part)?;
+            let name = candidate.part.name.clone();
+            waiting.push(first_boot::Waiting { name, files, is_folder, ignore_check: self.ignore_check });
+        }
+        let queued = first_boot::queue(tree, &waiting, now)?;
+        let unpacked = later.iter().map(|candidate| candidate.part.unpacked_len()).collect::<Result<Vec<_>>>()?;
+        outcome.first_start_bytes = first_boot::space_of_all(unpacked.into_iter());
+        let steps = later.into_iter().zip(queued.paths);
+        outcome.steps.extend(steps.map(|(candidate, path)| candidate.step(Way::FirstBoot { path })));
+        outcome.first_start = Some(queued.step);
+        Ok(())
+    }
+}
+
+/// What is to be done here.
+struct Sorted {
+    here: Here,
+    plan: Plan,
+    /// Places of candidates in the order in which packages go in.
+    order: Vec<usize>,
+    warnings: Vec<String>,
+}
+
+impl Here {
+    /// Lets some of them wait.
+    fn wait(&mut self, waiting: Vec<(usize, Vec<String>)>, later: &mut Vec<Candidate>) {
+        let mut place = 0;
+        let candidates = std::mem::take(&mut self.candidates).into_iter().zip(std::mem::take(&mut self.verified));
+        for (mut candidate, verified) in candidates {
+            let reasons = waiting.iter().filter(|(waits, _)| *waits == place).flat_map(|(_, reasons)| reasons);
+            candidate.reasons.extend(reasons.cloned());
+            if candidate.reasons.is_empty() {
+                self.candidates.push(candidate);
+                self.verified.push(verified);
+            } else {
+                later.push(candidate);
+            }
+            place += 1;
+        }
+    }
+}
+
+impl Candidate {
+    fn new(part: Part, group: usize, place: usize) -> Self {
+        Self { part, group, place, packages: Vec::new(), signer: None, reasons: Vec::new(), identities: Vec::new() }
+    }
+
+    /// Reads all of it, and checks its hashes.
+    fn read(&self, base: Option<&[u8]>, warnings: &mut Vec<String>) -> Result<Verified> {
+        let (verified, remarks) = self.part.verified(base)?;
+        warnings.extend(remarks.iter().map(|remark| format!("{}: {remark}", self.part.origin)));
+        Ok(verified)
+    }
+
+    fn know(&mut self, verified: &Verified) {
+        let mut packages: Vec<_> = verified.packages.iter().collect();
+        packages.sort_by_key(|package| !package.is_top);
+        self.packages = packages.iter().map(|package| package.id.clone()).collect();
+        self.identities = packages.iter().map(|package| package.manifest.identity.clone()).collect();
+        self.signer = packages.first().and_then(|package| package.signer.clone());
+    }
+
+    /// What a package that cannot be read in full says that it is.
+    fn identify(&mut self) {
+        self.identities = self.part.describe().ok().map(|described| described.identity).into_iter().collect();
+        self.packages = self.identities.iter().map(Identity::package_id).collect();
+    }
+
+    /// Whether it has what another one lacks.
+    fn brings(&self, problem: &Problem) -> bool {
+        let wanted = match &problem.kind {
+            ProblemKind::NotApplicable { wanted } => wanted.as_slice(),
+            ProblemKind::MissingPackage { identity } => std::slice::from_ref(identity),
+            _ => return false,
+        };
+        wanted.iter().any(|wanted| self.identities.iter().any(|own| own.is_same_but_version(wanted)))
+    }
+
+    fn step(self, way: Way) -> Step {
+        let Self { part, packages, signer, reasons, .. } = self;
+        Step::Package(PackageStep { source: part.origin, packages, signer, way, reasons })
+    }
+}
+
+fn options(ignore_check: bool) -> Options {
+    Options { ignore_check, threads: std::thread::available_parallelism().unwrap_or(NonZeroUsize::MIN) }
+}
+
+/// Whether all that a bundle was asked for is in the image.
+fn is_there(plan: &Plan, bundle: usize) -> bool {
+    let mut own = plan.packages.iter().filter(|package| package.bundle == bundle).peekable();
+    own.peek().is_some() && own.all(|package| package.is_there)
+}
+
+/// What of a bundle is not carried out; if nothing of its own is, what it brings from others.
+fn reasons(plan: &Plan, bundle: usize) -> Vec<String> {
+    let packages = plan.packages.iter().filter(|package| package.bundle == bundle);
+    let packages = packages.map(|package| (format!("{}.mum", package.identity.package_id()), &package.left_out));
+    let components = plan.components.iter().filter(|component| component.bundle == bundle);
+    let components = components.map(|component| (format!("{}.manifest", component.keyform), &component.left_out));
+    let own: Vec<String> = packages
+        .chain(components)
+        .flat_map(|(file, left_out)| left_out.iter().map(move |left| reason(&file, left)))
+        .collect();
+    if own.is_empty() { plan.left_out().map(|(file, left)| reason(&file, left)).collect() } else { own }
+}
+
+fn reason(file: &str, left: &LeftOut) -> String {
+    format!("{file}, line {}: {}: {}", left.line, left.what, left.why)
+}
+
+/// A part as it is, as a tree; and whether it is an unpacked one.
+fn raw(part: &Part) -> Result<(Arc<Tree>, bool)> {
+    let file = match part.raw() {
+        Raw::Folder(tree) => return Ok((Arc::clone(tree), true)),
+        Raw::File(file) => Arc::clone(file),
+    };
+    let mut extents = Extents::default();
+    let len = file.len();
+    extents.push(Some(0), len).ok_or_else(|| Error::unsupported("length of a cabinet").found(len))?;
+    let mut builder = Builder::new(file, Times::default());
+    let node = builder.add(attributes::ARCHIVE, Times::default(), Some(extents))?;
+    builder.fill(builder.root(), vec![Link { name: "package.cab".into(), short: None, node }]);
+    Ok((Arc::new(builder.finish().tree), false))
+}
+
+/// Hives that changed, for people.
+pub(super) fn hives(f: &mut fmt::Formatter<'_>, hives: &[regedit::Changed]) -> fmt::Result {
+    hives.iter().try_for_each(|hive| {
+        write!(
+            f,
+            " {} (keys +{} -{}, values +{} -{})",
+            hive.hive, hive.keys_made, hive.keys_deleted, hive.values_set, hive.values_deleted
+        )
+    })
+}

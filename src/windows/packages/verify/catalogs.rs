@@ -1,0 +1,94 @@
+//! The catalogs of a bundle: who has signed them, and what they list.
+
+use std::collections::{BTreeMap, HashSet};
+use std::sync::Arc;
+
+use super::in_parallel;
+use crate::error::{Context, Error, Kind, Result};
+use crate::format::catalog::{self, FileDigest};
+use crate::windows::drivers::trust::SignatureKind;
+use crate::windows::packages::Bundle;
+
+/// The catalogs, by their names without `.cat`.
+pub(super) struct Catalogs(BTreeMap<String, Catalog>);
+
+/// A catalog whose signature holds.
+pub(super) struct Catalog {
+    pub(super) name: String,
+    pub(super) bytes: Arc<[u8]>,
+    pub(super) kind: SignatureKind,
+    pub(super) signer: Option<String>,
+    pub(super) issues: Vec<String>,
+    pub(super) remarks: Vec<String>,
+    digests: HashSet<Vec<u8>>,
+    /// Whether it lists anything by its SHA-256; then its SHA-1s do not count.
+    has_sha256: bool,
+}
+
+impl Catalogs {
+    /// Reads all catalogs and checks their signatures. `update.cat` has to be the same as that of the package which `update.mum` is of; packages are
+    /// compared where they are read.
+    pub(super) fn read(bundle: &Bundle) -> Result<Self> {
+        let documents: Vec<_> = bundle.documents.iter().filter(|(name, _)| name.ends_with(".cat")).collect();
+        let catalogs = in_parallel(&documents, |(name, bytes)| Catalog::read(name, bytes).context(|| (*name).clone()))?;
+        let named = catalogs.into_iter().map(|catalog| (catalog.name.trim_end_matches(".cat").to_owned(), catalog));
+        Ok(Self(named.collect()))
+    }
+
+    pub(super) fn is_empty(&self) -> bool {
+        self.0.is_empty()
+    }
+
+    pub(super) fn iter(&self) -> impl Iterator<Item = &Catalog> {
+        self.0.values()
+    }
+
+    /// That of a package, by the name of its manifest without `.mum`.
+    pub(super) fn of_package(&self, stem: &str) -> Option<&Catalog> {
+        self.0.get(stem)
+    }
+
+    /// Whether one of them lists a file.
+    pub(super) fn list(&self, digest: &FileDigest) -> bool {
+        self.0.values().any(|catalog| catalog.has(digest))
+    }
+}
+
+impl Catalog {
+    fn read(name: &str, bytes: &Arc<[u8]>) -> Result<Self> {
+        let catalog = catalog::Catalog::read(bytes)?;
+        let members = &catalog.list().members;
+        let mut read = Self {
+            name: name.to_owned(),
+            bytes: Arc::clone(bytes),
+            kind: SignatureKind::None,
+            signer: None,
+            issues: Vec::new(),
+            remarks: Vec::new(),
+            digests: members.iter().map(|member| member.digest.clone()).collect(),
+            has_sha256: members.iter().any(|member| member.hash == catalog::Hash::Sha256),
+        };
+        match catalog.verify() {
+            Ok(verified) => {
+                read.kind = SignatureKind::of(&verified);
+                read.signer = verified.signer().map(|signer| signer.subject());
+                read.issues = verified.issues;
+                // A time stamp that does not count changes nothing: whose certificate has ended is an issue of its own.
+                read.remarks = verified.remarks;
+            }
+            Err(error) if error.kind() == Kind::Unsupported => read.issues.push(error.to_string()),
+            Err(error) => return Err(error),
+        }
+        Ok(read)
+    }
+
+    /// Whether it lists a file.
+    pub(super) fn has(&self, digest: &FileDigest) -> bool {
+        self.digests.contains(&digest.sha256[..]) || (!self.has_sha256 && self.digests.contains(&digest.sha1[..]))
+    }
+
+    /// What is said of a file that none of them lists.
+    pub(super) fn unlisted(digest: &FileDigest) -> Error {
+        Error::corrupt("it is not what was signed: no catalog lists its SHA-256").found(catalog::hex(&digest.sha256))
+    }
+}
