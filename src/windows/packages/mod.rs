@@ -17,7 +17,6 @@ pub mod plan;
 mod records;
 pub mod remove;
 pub mod resolve;
-mod servicing_tests;
 pub mod verify;
 #[cfg(test)]
 mod wcp_sample;
