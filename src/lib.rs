@@ -20,7 +20,7 @@
 //!                ntfs             Tree -> Plan -> Disk, and back
 //!                fat              a Tree into an EFI system partition, and out of one
 //!                partitions vhd vhdx vmdk vdi qcow2   what is around volumes; they know no Tree
-//! 1  codec     xpress, lzx, lzms, lznt1: bytes -> bytes, no container, no I/O
+//! 1  codec     xpress, lzx, lzms, lznt1, pa30: bytes -> bytes, no container, no I/O
 //!    tree      names, metadata, where the bytes are; knows no on-disk format
 //! 0  base      positioned I/O, checksums, time stamps, UTF-16 names and their order, security descriptors
 //!    error     what is wrong, whose fault it is, what to do next

@@ -16,7 +16,7 @@ const CALG_SHA256: u64 = 0x800C;
 
 /// Symbols of the main code that are bytes.
 const BYTES: u16 = 256;
-/// What a length of 1 to 8 bits' worth of codes begins at: the shortest length of its own code, less one.
+/// What lengths with a code of their own have on top: the main code has those of up to 8.
 const LONG: u64 = 8;
 /// The most zeros before a length that no code has.
 const MAX_LENGTH_ZEROS: u32 = 24;

@@ -103,7 +103,7 @@ fn what_is_missing_is_named() {
     let packages = ["Microsoft-NanoServer-OEM-Drivers-Package.cab".to_owned()];
     let setting = Setting { packages: &packages, wishes: None };
     let coverage = judged_with(&image(), "virtualbox", setting);
-    assert!(device(&coverage, E1000).hint.as_ref().unwrap().contains("the medium's"));
+    assert!(device(&coverage, E1000).hint.as_ref().unwrap().contains("--package OEM-Drivers, of the medium's"));
 }
 
 /// A boot driver, and all that can be wrong with it.

@@ -15,7 +15,7 @@ use crate::tree::Tree;
 
 /// Where the component store is.
 const STORE: &str = r"\Windows\WinSxS";
-/// In the names of the folders of servicing stacks, behind the processor; no name is longer than 40 characters, and this one is not.
+/// In the names of the folders of servicing stacks, behind the processor. It is short enough that nothing of it is left out.
 const STACK: &str = "_microsoft-windows-servicingstack_";
 const FILE: &str = "wcp.dll";
 /// Where it was before Windows had it in the store alone.
