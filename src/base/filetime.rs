@@ -2,6 +2,8 @@
 
 use std::fmt;
 
+use serde::{Serialize, Serializer};
+
 /// 100 ns ticks since 1601-01-01 00:00 UTC: the unit of NTFS, WIM and registry times.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Default)]
 pub struct FileTime(pub u64);
@@ -45,6 +47,12 @@ impl FileTime {
     /// Whole seconds since 2000 as VHD footers count them, saturating at both ends.
     pub fn to_vhd(self) -> u32 {
         (self.0 / TICKS).saturating_sub(VHD_EPOCH).try_into().unwrap_or(u32::MAX)
+    }
+}
+
+impl Serialize for FileTime {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        serializer.collect_str(self)
     }
 }
 

@@ -1,4 +1,4 @@
-//! Floor 0: positioned I/O, checksums, time stamps, UTF-16 names and the order that NTFS gives them, security descriptors, processors.
+//! Floor 0: positioned I/O, checksums, time stamps, UTF-16 names and the order that NTFS gives them, security descriptors, processors, versions.
 
 pub mod base64;
 pub mod blocks;
@@ -17,9 +17,11 @@ pub mod sddl;
 pub mod security;
 pub mod sparse;
 pub mod upcase;
+pub mod version;
 
 pub use filetime::FileTime;
 pub use io::{Disk, MemoryDisk, ReadAt, Slice};
 pub use machine::Machine;
 pub use name::Name;
 pub use sparse::Sparse;
+pub use version::Version;

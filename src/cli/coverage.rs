@@ -176,5 +176,5 @@ fn row(covered: &Covered) -> [String; 5] {
         Some(service) => format!("{service} ({})", driver.inf),
         None => driver.inf.clone(),
     };
-    [device, name, driver.version.clone(), driver.start.name().to_owned(), verdict]
+    [device, name, driver.version.to_string(), driver.start.name().to_owned(), verdict]
 }

@@ -96,7 +96,7 @@ fn row(package: &Installed) -> [String; 8] {
         format!("{}{mark}", printable(&package.published)),
         printable(&package.inf_name),
         class(package),
-        version(package),
+        package.version.to_string(),
         date(package),
         output::count(package.devices.len(), "id"),
         package.provider.as_deref().map_or_else(|| "-".into(), printable),
@@ -111,7 +111,7 @@ fn detail(package: &Installed, env: &mut Env<'_>) -> Result<()> {
     let rows = [
         ("inf", Some(package.inf_name.clone())),
         ("class", guid),
-        ("version", Some(format!("{}, {}", version(package), date(package)))),
+        ("version", Some(format!("{}, {}", package.version, date(package)))),
         ("architecture", package.machine.map(|machine| machine.to_string())),
         ("provider", package.provider.clone()),
         ("signer", Some(format!("{} (score {:08X}h)", signer(package), package.score))),
@@ -165,10 +165,6 @@ fn class(package: &Installed) -> String {
         (None, Some(guid)) => guid.braced().to_string(),
         (None, None) => "-".into(),
     }
-}
-
-fn version(package: &Installed) -> String {
-    package.version.map(|part| part.to_string()).join(".")
 }
 
 fn date(package: &Installed) -> String {

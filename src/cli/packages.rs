@@ -17,7 +17,7 @@ use crate::image::host::InputFile;
 use crate::image::package_source::{Description, Inspection, PackageSource, Part, Shelf, short_name};
 use crate::image::{Input, Media, Source};
 use crate::windows::packages::installed::state;
-use crate::windows::packages::{Installed, InstalledPackage, Plan, base};
+use crate::windows::packages::{Installed, InstalledPackage, Plan, base, first_boot};
 
 /// Behind `nanovhd packages --help`.
 pub(super) const HELP: &str = "\
@@ -70,6 +70,9 @@ struct Listing<'i> {
     source: String,
     image: String,
     packages: Vec<Entry<'i>>,
+    /// Where packages are that the first start installs.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    waiting: Vec<String>,
     warnings: Vec<String>,
 }
 
@@ -265,6 +268,7 @@ fn of_image(source: &Source, command: &Packages, json: bool, env: &mut Env<'_>) 
         source: source.name.clone(),
         image: installed.description(),
         packages: packages.into_iter().map(entry).collect(),
+        waiting: if command.package.is_empty() { first_boot::waiting(&source.tree)? } else { Vec::new() },
         warnings: installed.notes().to_vec(),
     };
     output::warnings(env, source.warnings.iter().chain(&listing.warnings))?;

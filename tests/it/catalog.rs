@@ -42,7 +42,7 @@ fn driver(files: &[(&str, &[u8])], catalog: Option<&str>, machine: Machine) -> D
         catalog: catalog.map(Into::into),
         machine,
         date: FileTime(0),
-        version: [0; 4],
+        version: nanovhd::base::Version::default(),
         lockdown: None,
         extension: None,
         configurations: Vec::new(),

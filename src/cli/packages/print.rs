@@ -106,6 +106,9 @@ fn detail(part: &Offered, env: &mut Env<'_>) -> Result<()> {
 /// What an image has.
 pub(super) fn installed(listing: &Listing<'_>, all: usize, is_detail: bool, env: &mut Env<'_>) -> Result<()> {
     output::line(env.stdout, format_args!("{}", printable(&listing.image)))?;
+    for path in &listing.waiting {
+        output::line(env.stdout, format_args!("waits for the first start: {}", printable(path)))?;
+    }
     if listing.packages.is_empty() {
         let all = output::count(all, "package");
         return output::line(env.stdout, format_args!("no package that a user would be shown; --all lists {all}"));

@@ -1,15 +1,10 @@
 //! The identity of an assembly.
 
-use std::fmt;
-
-use serde::{Serialize, Serializer};
+use serde::Serialize;
 
 use super::Element;
+use crate::base::Version;
 use crate::error::{Error, Result};
-
-/// A version in four parts, in the order of their weight.
-#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, PartialOrd, Ord, Hash)]
-pub struct Version(pub [u16; 4]);
 
 /// Who an assembly is: `assemblyIdentity`.
 ///
@@ -32,32 +27,6 @@ pub struct Identity {
     /// `type`: `win32`, `dualModeDriver`, ...
     #[serde(rename = "type", skip_serializing_if = "Option::is_none")]
     pub kind: Option<String>,
-}
-
-impl Version {
-    /// Four numbers with dots; those that are missing are 0.
-    pub fn parse(text: &str) -> Option<Self> {
-        let mut parts = [0; 4];
-        let mut numbers = text.split('.');
-        for part in &mut parts {
-            let Some(number) = numbers.next() else { break };
-            *part = number.trim().parse().ok()?;
-        }
-        numbers.next().is_none().then_some(Self(parts))
-    }
-}
-
-impl fmt::Display for Version {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let [major, minor, build, revision] = self.0;
-        write!(f, "{major}.{minor}.{build}.{revision}")
-    }
-}
-
-impl Serialize for Version {
-    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
-        serializer.collect_str(self)
-    }
 }
 
 impl Identity {

@@ -18,8 +18,9 @@ mod keyform;
 mod manifest;
 mod package;
 
+pub use crate::base::Version;
 pub use element::{Element, Unread};
-pub use identity::{Identity, Version};
+pub use identity::Identity;
 pub use keyform::{cbs_value_name, file_value_name, text_hash};
 pub use manifest::{Dependency, DependencyKind, Manifest, ManifestFile};
 pub use package::{Compare, Condition, Item, PackageManifest, Parent, Update};

@@ -9,7 +9,7 @@ use super::oid;
 use super::roots::Root;
 use super::signed::{SignedData, Signer};
 use crate::base::FileTime;
-use crate::error::{Error, Result};
+use crate::error::{Error, Kind, Result};
 
 /// The longest way from a signer to a root that is followed; Windows' own are of two to four steps.
 const MAX_STEPS: usize = 8;
@@ -23,6 +23,10 @@ pub struct Verified {
     pub top: Top,
     /// When it was signed, as somebody else says who is known himself.
     pub stamp: Option<Stamp>,
+    /// Whether it has a time stamp that does not hold: some byte of it is not as it was made.
+    pub is_stamp_broken: bool,
+    /// Whether a certificate is not signed by any of those who are there, or known, under the name of its issuer.
+    pub is_chain_broken: bool,
     /// What makes it one that Windows does not take.
     pub issues: Vec<String>,
     /// What else is worth knowing.
@@ -95,15 +99,18 @@ pub(super) fn verify(data: &SignedData, listed: FileTime) -> Result<Verified> {
         remarks.push("a second signature lies inside the first; only the first was checked".to_owned());
     }
     let (chain, top) = chain(certificate, &data.certificates, &mut remarks);
+    let is_chain_broken = top == Top::Missing && chain.last().is_some_and(|last| is_broken(last, &data.certificates));
+    let mut is_stamp_broken = false;
     let stamp = match stamp(signer, &data.certificates) {
         Ok(stamp) => stamp,
         Err(error) => {
+            is_stamp_broken = matches!(error.kind(), Kind::Corrupt | Kind::Truncated);
             remarks.push(format!("its time stamp does not count: {error}"));
             None
         }
     };
     let issues = expired(&chain, stamp.as_ref(), listed, &mut remarks);
-    Ok(Verified { chain, top, stamp, issues, remarks })
+    Ok(Verified { chain, top, stamp, is_stamp_broken, is_chain_broken, issues, remarks })
 }
 
 /// Follows the issuers of a certificate as far as they are known.
@@ -134,6 +141,15 @@ fn chain(signer: &Certificate, known: &[Certificate], remarks: &mut Vec<String>)
 fn issuing_root(certificate: &Certificate) -> Option<&'static Root> {
     let issuer = certificate.issuer();
     Root::named(&issuer).find(|root| root.key().is_some_and(|key| certificate.is_signed_with(&key).unwrap_or(false)))
+}
+
+/// Whether those who are named as its issuer have not signed it: some byte of it, or of theirs, is not as it was made.
+fn is_broken(certificate: &Certificate, known: &[Certificate]) -> bool {
+    let issuer = certificate.issuer();
+    let roots = Root::named(&issuer).filter_map(Root::key);
+    let keys = known.iter().filter(|issuer| issuer.is_named_by(certificate)).filter_map(|issuer| issuer.key().ok());
+    let mut signed = roots.chain(keys).map(|key| certificate.is_signed_with(&key).unwrap_or(true)).peekable();
+    signed.peek().is_some() && signed.all(|is_signed| !is_signed)
 }
 
 /// Why those that are named as its issuer are not.

@@ -4,7 +4,7 @@ use jiff::civil;
 use uuid::Uuid;
 
 use super::{Entry, Inf};
-use crate::base::{FileTime, Machine};
+use crate::base::{FileTime, Machine, Version};
 use crate::error::{Error, Result};
 
 /// What `[Version]` says.
@@ -21,7 +21,7 @@ pub struct Header {
     /// The date of the driver, at midnight UTC.
     pub date: FileTime,
     /// The version of the driver.
-    pub version: [u16; 4],
+    pub version: Version,
     /// `PnpLockdown`, where it is said.
     pub lockdown: Option<bool>,
     /// The id of an extension INF.
@@ -76,7 +76,7 @@ impl Inf {
     }
 
     /// `mm/dd/yyyy[,a.b.c.d]`; missing parts of a version are 0.
-    fn driver_ver(&self, entry: &Entry) -> Result<(FileTime, [u16; 4])> {
+    fn driver_ver(&self, entry: &Entry) -> Result<(FileTime, Version)> {
         let text = self.expand(entry.field(0));
         let bad = || at(entry, "DriverVer").found(entry.fields.join(",")).allowed("mm/dd/yyyy,a.b.c.d");
         let numbers = text.split(['/', '-']).map(|part| part.trim().parse::<i16>());
@@ -95,7 +95,7 @@ impl Inf {
         for (part, number) in parts.iter().zip(&mut version) {
             *number = part.trim().parse().map_err(|_| bad())?;
         }
-        Ok((time, version))
+        Ok((time, Version(version)))
     }
 }
 

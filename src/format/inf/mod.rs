@@ -105,6 +105,13 @@ impl Section {
     }
 }
 
+/// What `FeatureScore = D0` says: hexadecimal, with or without `0x`.
+pub fn feature_score(text: &str) -> Option<u8> {
+    let text = text.trim();
+    let digits = text.strip_prefix("0x").or_else(|| text.strip_prefix("0X")).unwrap_or(text);
+    u8::from_str_radix(digits, 16).ok()
+}
+
 impl Inf {
     /// The section of that name, without regard to case.
     pub fn section(&self, name: &str) -> Option<&Section> {

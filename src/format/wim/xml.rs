@@ -4,7 +4,7 @@ use std::fmt::Write;
 
 use quick_xml::escape::escape;
 use roxmltree::{Document, Node, ParsingOptions};
-use serde::{Serialize, Serializer};
+use serde::Serialize;
 
 use crate::base::FileTime;
 use crate::error::{Error, Result};
@@ -74,17 +74,11 @@ pub struct ImageInfo {
     /// HARDLINKBYTES: how many of them are not there because of hard links.
     pub hard_link_bytes: Option<u64>,
     /// CREATIONTIME.
-    #[serde(serialize_with = "time")]
     pub created: Option<FileTime>,
     /// LASTMODIFICATIONTIME.
-    #[serde(serialize_with = "time")]
     pub modified: Option<FileTime>,
     /// Whether WIMBOOT is set: the image's files are meant to stay in the WIM.
     pub wim_boot: bool,
-}
-
-fn time<S: Serializer>(time: &Option<FileTime>, serializer: S) -> Result<S::Ok, S::Error> {
-    time.map(|time| time.to_string()).serialize(serializer)
 }
 
 impl ImageInfo {

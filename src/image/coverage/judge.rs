@@ -5,16 +5,15 @@ use uuid::{Uuid, uuid};
 use super::evidence::Evidence;
 use super::stray::{self, Function, Stray};
 use super::{Chosen, Covered, Start, Verdict};
-use crate::base::FileTime;
+use crate::base::{FileTime, Version};
 use crate::image::package::Wishes;
 use crate::image::target::{Device, DeviceRole};
 use crate::tree::{NodeId, Tree};
 use crate::verify::Level;
 use crate::verify::windows::{Service, is_file};
 use crate::windows::drivers::rank::{self, Offer};
-use crate::windows::drivers::{Candidate, DeviceIds, IdKind};
+use crate::windows::drivers::{Candidate, DeviceIds, IdKind, REPOSITORY};
 
-const REPOSITORY: &str = r"\Windows\System32\DriverStore\FileRepository";
 /// Files of a package that are looked at.
 const MOST_FILES: usize = 1000;
 /// The class of extension INFs, which add to a driver and are none.
@@ -29,7 +28,7 @@ struct Claim<'e> {
     inf_name: &'e str,
     provider: Option<&'e str>,
     date: FileTime,
-    version: [u16; 4],
+    version: Version,
     class: Option<Uuid>,
     /// The folder of the driver store.
     package: Option<&'e str>,
@@ -82,7 +81,6 @@ fn level(device: &Device) -> Level {
 }
 
 fn chosen(claim: &Claim<'_>, start: Start, rank: u32) -> Chosen {
-    let [a, b, c, d] = claim.version;
     let service = match &claim.function {
         Function::Service(name) => Some(name.clone()),
         Function::None | Function::Unknown => None,
@@ -91,7 +89,7 @@ fn chosen(claim: &Claim<'_>, start: Start, rank: u32) -> Chosen {
         inf: claim.inf.to_owned(),
         inf_name: claim.inf_name.to_owned(),
         provider: claim.provider.map(str::to_owned),
-        version: format!("{a}.{b}.{c}.{d}"),
+        version: claim.version,
         date: claim.date,
         service,
         start,

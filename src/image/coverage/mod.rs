@@ -27,7 +27,7 @@ use serde::Serialize;
 use super::Target;
 use super::package::Wishes;
 use super::target::{Device, DeviceRole, Origin};
-use crate::base::FileTime;
+use crate::base::{FileTime, Version};
 use crate::error::Result;
 use crate::tree::Tree;
 use crate::verify::Level;
@@ -93,9 +93,8 @@ pub struct Chosen {
     #[serde(skip_serializing_if = "Option::is_none")]
     pub provider: Option<String>,
     /// Its version.
-    pub version: String,
+    pub version: Version,
     /// Its date.
-    #[serde(serialize_with = "date")]
     pub date: FileTime,
     /// The function driver; none if the device gets none, or only Plug and Play can tell.
     #[serde(skip_serializing_if = "Option::is_none")]
@@ -106,10 +105,6 @@ pub struct Chosen {
     pub matching_id: String,
     /// The rank: SSGGTHHH as Windows' logs have it, the least is the best.
     pub rank: String,
-}
-
-fn date<S: serde::Serializer>(date: &FileTime, serializer: S) -> Result<S::Ok, S::Error> {
-    serializer.collect_str(date)
 }
 
 /// When a driver starts.

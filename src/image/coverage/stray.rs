@@ -1,11 +1,10 @@
 //! INF files in `\Windows\INF` that the database does not list: of images whose DRIVERS hive is not there, Windows makes it of them.
 
-use crate::base::FileTime;
-use crate::format::inf::{Inf, MAX_FILE};
+use crate::base::{FileTime, Version};
+use crate::format::inf::{self, Inf, MAX_FILE};
 use crate::tree::Tree;
-use crate::windows::drivers::{Database, IdKind, TargetOs};
+use crate::windows::drivers::{Database, INF_FOLDER, IdKind, TargetOs};
 
-const FOLDER: &str = r"\Windows\INF";
 /// How many are read.
 const MOST: usize = 4096;
 /// `AddService` flags: the service is the device's function driver.
@@ -16,7 +15,7 @@ pub(super) struct Stray {
     pub(super) name: String,
     pub(super) provider: String,
     pub(super) date: FileTime,
-    pub(super) version: [u16; 4],
+    pub(super) version: Version,
     pub(super) class: uuid::Uuid,
     pub(super) claims: Vec<Claim>,
 }
@@ -49,7 +48,7 @@ pub(super) enum Function {
 
 /// The INFs of an image, in the order of their names. Those that are no INFs of drivers, or for others, are no business of ours.
 pub(super) fn read(tree: &Tree, database: &Database, windows: &TargetOs) -> Vec<Stray> {
-    let Some(folder) = tree.find(FOLDER) else { return Vec::new() };
+    let Some(folder) = tree.find(INF_FOLDER) else { return Vec::new() };
     let links = tree.node(folder).children().iter();
     let names = links.map(|link| (link.name.to_string(), link.node));
     let mut names: Vec<_> = names
@@ -90,8 +89,8 @@ pub(super) fn install_of(bytes: &[u8], id: &str, windows: &TargetOs) -> Option<I
 fn install(inf: &Inf, section: &str, windows: &TargetOs) -> Install {
     let name = inf.actual_section(section, windows).unwrap_or_else(|| section.to_owned());
     let own = inf.section(&name);
-    let feature = own.and_then(|own| number(&inf.expand(own.get("FeatureScore")?.field(0))));
-    let feature = feature.and_then(|number| u8::try_from(number).ok()).unwrap_or(u8::MAX);
+    let feature = own.and_then(|own| inf::feature_score(&inf.expand(own.get("FeatureScore")?.field(0))));
+    let feature = feature.unwrap_or(u8::MAX);
     let services = inf.section(&format!("{name}.Services"));
     let includes = [own, services].into_iter().flatten().any(|section| section.get("Needs").is_some());
     let added = services

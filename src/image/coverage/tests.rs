@@ -6,7 +6,7 @@ use crate::format::hive::{Hive, Value};
 use crate::image::demo;
 use crate::image::package::{Controller, Nic};
 use crate::tree::{Content, Link, Node, Times};
-use crate::windows::drivers::database::layout::{Version, device_id_bytes};
+use crate::windows::drivers::database::layout::{VersionBlob, device_id_bytes};
 use crate::windows::registry::{self, CONFIG};
 
 const HDC: uuid::Uuid = uuid::uuid!("4d36e96a-e325-11ce-bfc1-08002be10318");
@@ -85,7 +85,7 @@ fn the_demo_is_for_hyperv() {
         (disk.inf.as_str(), disk.service.as_deref(), disk.start),
         ("wstorvsc.inf", Some("storvsc"), Start::Boot)
     );
-    assert_eq!((disk.version.as_str(), disk.rank.as_str()), ("10.0.14393.0", "00FF0000"));
+    assert_eq!((disk.version.to_string().as_str(), disk.rank.as_str()), ("10.0.14393.0", "00FF0000"));
     let bus = device(&coverage, "VMBus").driver.as_ref().unwrap();
     assert_eq!((bus.matching_id.as_str(), bus.rank.as_str()), (r"ACPI\VMBus", "00FF2000"), "a compatible id");
 }
@@ -103,7 +103,7 @@ fn what_is_missing_is_named() {
     let packages = ["Microsoft-NanoServer-OEM-Drivers-Package.cab".to_owned()];
     let setting = Setting { packages: &packages, wishes: None };
     let coverage = judged_with(&image(), "virtualbox", setting);
-    assert!(device(&coverage, E1000).hint.as_ref().unwrap().contains("the medium's"));
+    assert!(device(&coverage, E1000).hint.as_ref().unwrap().contains("--package OEM-Drivers, of the medium's"));
 }
 
 /// A boot driver, and all that can be wrong with it.
@@ -186,12 +186,12 @@ fn drivers_on_demand_may_wait_in_their_package() {
 
 /// Another driver for VirtualBox's disk controller.
 fn rival(hive: &mut Hive, id: &str, score: u32, architecture: u16) {
-    let version = Version {
+    let version = VersionBlob {
         is_inbox: false,
         architecture,
         class: HDC,
         date: FileTime(130_000_000_000_000_000),
-        version: [1, 2, 3, 4],
+        version: Version([1, 2, 3, 4]),
         tail: 0,
     };
     let package = format!(r"{PACKAGES}\rival.inf_amd64_0");
@@ -241,7 +241,7 @@ fn infs_stand_in_for_a_database() {
         (covered.verdict, driver.inf.as_str(), driver.service.as_deref()),
         (Verdict::Ok, "wnetvsc.inf", Some("netvsc"))
     );
-    assert_eq!(driver.version, "10.0.14393.0");
+    assert_eq!(driver.version.to_string(), "10.0.14393.0");
     remove(&mut tree, r"\Windows\INF\wnetvsc.inf");
     assert_eq!(device(&judged(&tree, "hyperv-gen2"), "network adapter").verdict, Verdict::MissingDriver);
 }

@@ -9,15 +9,15 @@ use std::fmt::Write;
 use uuid::{Uuid, uuid};
 
 use super::MADE;
-use crate::base::{FileTime, Machine};
+use crate::base::{FileTime, Machine, Version};
 use crate::error::Result;
 use crate::format::hive::{Hive, Value, kind};
-use crate::windows::drivers::database::layout::{Version, device_id_bytes};
+use crate::windows::drivers::database::layout::{VersionBlob, device_id_bytes};
 use crate::windows::drivers::{Home, store_name};
 
 /// 2006-06-21, the date of all drivers that come with Windows.
 const DATE: FileTime = FileTime(127_953_216_000_000_000);
-const VERSION: [u16; 4] = [10, 0, 14393, 0];
+const VERSION: Version = Version([10, 0, 14393, 0]);
 const PROVIDER: &str = "nanovhd demo";
 /// `SIGNERSCORE_INBOX` of the Windows SDK's `setupapi.h`.
 const SIGNED_INBOX: u32 = 0x0D00_0003;
@@ -111,10 +111,9 @@ impl Package {
     /// The text of the INF file.
     pub(super) fn inf_text(&self) -> String {
         let (class, guid) = (self.class.name, self.class.guid.braced());
-        let [a, b, c, d] = VERSION;
         let mut text = format!(
             "; A stand-in, made by nanovhd.\r\n[Version]\r\nSignature=\"$Windows NT$\"\r\nClass={class}\r\nClassGuid={guid}\r\n\
-             Provider=%maker%\r\nDriverVer=06/21/2006,{a}.{b}.{c}.{d}\r\nPnpLockdown=1\r\n\r\n[DestinationDirs]\r\nDefaultDestDir=12\r\n\r\n\
+             Provider=%maker%\r\nDriverVer=06/21/2006,{VERSION}\r\nPnpLockdown=1\r\n\r\n[DestinationDirs]\r\nDefaultDestDir=12\r\n\r\n\
              [Manufacturer]\r\n%maker%=Models,NTamd64\r\n\r\n[Models.NTamd64]\r\n"
         );
         let mut sections = String::from("[SourceDisksNames]\r\n1=%maker%\r\n\r\n[SourceDisksFiles]\r\n");
@@ -142,7 +141,7 @@ impl Package {
     fn record(&self, hive: &mut Hive) -> Result<()> {
         let folder = self.folder();
         let package = format!(r"DriverDatabase\DriverPackages\{folder}");
-        let version = Version {
+        let version = VersionBlob {
             is_inbox: true,
             architecture: AMD64,
             class: self.class.guid,

@@ -6,7 +6,7 @@ use std::sync::Arc;
 
 use super::place::Place;
 use super::{Collected, LeftOut, Why};
-use crate::base::FileTime;
+use crate::base::{FileTime, Version};
 use crate::error::{Context, Result};
 use crate::format::inf::{self, Decoration, Inf, ProductType, TargetOs};
 use crate::image::lookup::{self, Found};
@@ -27,7 +27,7 @@ struct Fit {
     /// In lower case.
     class: String,
     date: FileTime,
-    version: [u16; 4],
+    version: Version,
     /// The first ids of its models, in upper case.
     hardware: HashSet<String>,
     /// All ids.

@@ -4,7 +4,7 @@ use std::fmt;
 
 use serde::Serialize;
 
-use super::{Note, Package, Removed, Store, TargetOs, compile, trust};
+use super::{Note, Package, Removed, Store, TargetOs, trust};
 use crate::base::FileTime;
 use crate::error::{Context, Result};
 use crate::tree::Tree;
@@ -83,7 +83,7 @@ impl fmt::Display for NewPackage {
 /// Does what is asked for. What changes is made at `now`. After an error the tree is of no use.
 ///
 /// # Errors
-/// Those of [`Store::open`], of what gives the packages, of [`compile()`] and [`trust::check`], of [`Store::add`] and [`Store::remove`];
+/// Those of [`Store::open`], of what gives the packages, of [`Store::compile`] and [`trust::check`], of [`Store::add`] and [`Store::remove`];
 /// [`Unsupported`](crate::error::Kind::Unsupported) and [`Corrupt`](crate::error::Kind::Corrupt) for packages whose signature is not enough.
 pub fn apply(tree: &mut Tree, request: Request<'_>, now: FileTime) -> Result<Report> {
     let mut report = Report::default();
@@ -108,8 +108,7 @@ fn install(
     allow_unsigned: bool,
     report: &mut Report,
 ) -> Result<()> {
-    let tree = store.tree();
-    let driver = compile(package, target, &|name| tree.read_file(&format!(r"\Windows\INF\{name}")))?;
+    let driver = store.compile(package)?;
     let trust = trust::check(package, &driver)?;
     if !allow_unsigned {
         trust.verdict()?;
@@ -129,7 +128,7 @@ fn install(
         package: added.package_name,
         class: driver.class.clone(),
         provider: driver.provider.clone(),
-        version: driver.version.map(|part| part.to_string()).join("."),
+        version: driver.version.to_string(),
         devices: driver.devices.len(),
         signer: trust.signature.signer.clone(),
         already: added.already,

@@ -2,7 +2,7 @@
 
 use uuid::Uuid;
 
-use crate::base::{FileTime, Machine};
+use crate::base::{FileTime, Machine, Version};
 use crate::format::hive::Value;
 
 /// What an INF file comes to for one Windows.
@@ -25,7 +25,7 @@ pub struct Driver {
     /// Its date, at midnight UTC.
     pub date: FileTime,
     /// Its version.
-    pub version: [u16; 4],
+    pub version: Version,
     /// `PnpLockdown`, where it is said.
     pub lockdown: Option<bool>,
     /// The id of an extension INF.

@@ -26,3 +26,8 @@ pub use package::Package;
 pub use store::{Added, Removed, Store};
 
 pub use crate::format::inf::{ProductType, TargetOs};
+
+/// Where the packages of the driver store lie.
+pub const REPOSITORY: &str = r"\Windows\System32\DriverStore\FileRepository";
+/// Where the INF files of Windows and published ones lie.
+pub const INF_FOLDER: &str = r"\Windows\INF";

@@ -18,7 +18,7 @@
 use std::cmp::Ordering;
 
 use super::{DeviceIds, IdKind};
-use crate::base::FileTime;
+use crate::base::{FileTime, Version};
 
 /// The worst position within an identifier score.
 const LAST_POSITION: u32 = 0xFFF;
@@ -43,7 +43,7 @@ pub struct Offer<'a> {
     /// The date of the driver.
     pub date: FileTime,
     /// The version of the driver.
-    pub version: [u16; 4],
+    pub version: Version,
 }
 
 /// How good an offer is for a device; the least is the best.
@@ -52,7 +52,7 @@ pub struct Rank {
     /// SSGGTHHH.
     pub number: u32,
     date: FileTime,
-    version: [u16; 4],
+    version: Version,
 }
 
 impl Ord for Rank {
@@ -121,7 +121,15 @@ mod tests {
     }
 
     fn offer(id: &str, kind: IdKind, index: u16) -> Offer<'_> {
-        Offer { id, kind, index, feature: 0xFF, signer_score: WHQL, date: FileTime(100), version: [1, 0, 0, 0] }
+        Offer {
+            id,
+            kind,
+            index,
+            feature: 0xFF,
+            signer_score: WHQL,
+            date: FileTime(100),
+            version: Version([1, 0, 0, 0]),
+        }
     }
 
     fn number(offer: &Offer<'_>) -> Option<u32> {
@@ -181,10 +189,10 @@ mod tests {
     fn of_equals_the_newest_wins() {
         let dated = |date, version| Offer { date: FileTime(date), version, ..offer("hw0", IdKind::Hardware, 0) };
         let offers = [
-            (dated(100, [9, 0, 0, 0]), "old"),
-            (dated(200, [1, 2, 0, 0]), "lower"),
-            (dated(200, [1, 10, 0, 0]), "best"),
-            (dated(200, [1, 10, 0, 0]), "the same"),
+            (dated(100, Version([9, 0, 0, 0])), "old"),
+            (dated(200, Version([1, 2, 0, 0])), "lower"),
+            (dated(200, Version([1, 10, 0, 0])), "best"),
+            (dated(200, Version([1, 10, 0, 0])), "the same"),
             (Offer { date: FileTime(900), ..offer("hw1", IdKind::Hardware, 0) }, "new, but worse"),
             (Offer { date: FileTime(900), ..offer("other", IdKind::Hardware, 0) }, "none of this device's"),
         ];

@@ -177,18 +177,29 @@ impl Image<'_> {
         Ok(hive.open(&place.path).and_then(|key| hive.value(key, name)).map(|value| value.to_value()))
     }
 
-    /// The key at a place, made where it is not there, with the security descriptor that its siblings have unless it has one of its own.
+    /// The key at a place, made where it is not there, with the security descriptor that its siblings have unless it has one of its own. One that was
+    /// there before the packages keeps what it has.
     pub(super) fn make_key(&mut self, place: &Place, descriptor: Option<&[u8]>) -> Result<KeyId> {
         let hive = self.hives.open(self.tree, &place.hive)?;
-        if let Some(key) = hive.hive().open(&place.path) {
-            return Ok(key);
+        let key = match hive.hive().open(&place.path) {
+            Some(key) => key,
+            None => {
+                let first = Place::new(&place.hive, &first_missing(hive.hive(), &place.path));
+                self.journal.add_made(&first.to_string());
+                hive.make_alike(hive.hive().root(), &place.path)?
+            }
+        };
+        match descriptor.filter(|_| self.journal.is_made(&place.to_string())) {
+            Some(descriptor) => hive.set_descriptor(key, descriptor).map(|()| key),
+            None => Ok(key),
         }
-        self.journal.add_made(&Place::new(&place.hive, &first_missing(hive.hive(), &place.path)).to_string());
-        let key = hive.make_alike(hive.hive().root(), &place.path)?;
-        if let Some(descriptor) = descriptor {
-            hive.set_descriptor(key, descriptor)?;
-        }
-        Ok(key)
+    }
+
+    /// The key at a place that was there before, made where it is not there now.
+    pub(super) fn make_key_again(&mut self, place: &Place) -> Result<KeyId> {
+        let hive = self.open_hive(place)?;
+        let root = hive.hive().root();
+        hive.make_alike(root, &place.path)
     }
 
     /// Sets a value, and notes what it was. Gives what it was, if that was something else.
@@ -289,26 +300,26 @@ pub(super) fn texts(value: &Value) -> Vec<String> {
 
 /// Files and directories.
 impl Image<'_> {
-    /// The directory at a path, made where it is not there; those that are made inherit, the last one unless it has a descriptor of its own.
+    /// The directory at a path, made where it is not there; those that are made inherit, the last one unless it has a descriptor of its own. One that
+    /// was there before the packages keeps what it has.
     pub(super) fn make_directory(&mut self, path: &str, descriptor: Option<&[u8]>, attributes: u32) -> Result<NodeId> {
         check_path(path)?;
         let mut at = self.tree.root();
         let mut so_far = String::new();
-        let mut is_new = false;
         for name in path.split('\\').filter(|name| !name.is_empty()) {
             so_far = format!(r"{so_far}\{name}");
-            is_new = self.tree.child(at, Name::from(name).units()).is_none();
-            if is_new {
+            if self.tree.child(at, Name::from(name).units()).is_none() {
                 self.journal.add_made(&so_far);
                 self.files += 1;
             }
             at = place::ensure_directory(self.tree, at, name, self.now).context(|| path)?;
         }
-        if is_new {
+        let attributes = attributes & !attributes::DIRECTORY & !attributes::NORMAL;
+        if (descriptor.is_some() || attributes != 0) && self.journal.is_made(&so_far) {
             let descriptor = descriptor.map(|bytes| self.tree.add_descriptor(bytes));
             let node = self.tree.node_mut(at);
             node.descriptor = descriptor.or(node.descriptor);
-            node.attributes |= attributes & !attributes::DIRECTORY & !attributes::NORMAL;
+            node.attributes |= attributes;
         }
         Ok(at)
     }

@@ -24,7 +24,7 @@ pub mod verify;
 mod wcp_sample;
 
 pub use apply::{Applied, NewPackage, apply};
-pub use bundle::{Bundle};
+pub use bundle::Bundle;
 pub use compile::{Compiled, Target, compile};
 pub use installed::{ComponentStore, Installed, InstalledPackage};
 pub use plan::{Change, ComponentPlan, Effect, EffectKind, LeftOut, PackagePlan, Payload, Plan, Sums, UpdatePlan};

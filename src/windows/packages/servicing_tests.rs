@@ -45,6 +45,7 @@ fn image() -> Tree {
             ("Select", "Current", Value::dword(1)),
             (ENVIRONMENT, "Path", Value::expand_sz(r"%SystemRoot%\system32")),
             (r"ControlSet001\Services\disk", "Start", Value::dword(0)),
+            (r"ControlSet001\Control\ProductOptions", "ProductType", Value::sz("ServerNT")),
             (r"ControlSet001\Control\Thing", "Level", Value::dword(3)),
         ],
     );
@@ -52,7 +53,9 @@ fn image() -> Tree {
         "SOFTWARE",
         &[
             (SVCHOST, "netsvcs", Value::multi_sz(["Themes"])),
-            (r"Microsoft\Windows NT\CurrentVersion", "CurrentBuild", Value::sz("14393")),
+            (r"Microsoft\Windows NT\CurrentVersion", "CurrentBuildNumber", Value::sz("14393")),
+            (r"Microsoft\Windows NT\CurrentVersion", "CurrentMajorVersionNumber", Value::dword(10)),
+            (r"Microsoft\Windows NT\CurrentVersion", "CurrentMinorVersionNumber", Value::dword(0)),
             (r"Microsoft\Windows\CurrentVersion\SideBySide\Winners", "", Value::sz("x")),
         ],
     );
@@ -461,4 +464,188 @@ fn hostile_plans_are_refused() {
     let mut component = versioned([1, 0, 0, 0], "x");
     component.bundle = 7;
     assert!(put(&mut image(), &plan("P", vec![component]), NOW).is_err());
+}
+
+/// A part of another package, in a plan of both.
+fn with_part(outer: &str, part: &str) -> Plan {
+    let mut plan = plan(outer, vec![versioned([10, 0, 14393, 0], "x")]);
+    let inner = self::plan(part, vec![component(&assembly(part, ""), &[])]);
+    let places = plan.components.len();
+    for mut component in inner.components {
+        component.deployments = vec![places];
+        plan.components.push(component);
+    }
+    let mut package = inner.packages.into_iter().next().unwrap();
+    package.within = Some(0);
+    package.updates[0].deployments = vec![places];
+    plan.packages[0].updates[0].packages = vec![1];
+    plan.packages.push(package);
+    plan
+}
+
+#[test]
+fn parts_go_with_the_last_package_that_has_them() {
+    let mut tree = image();
+    let before = (names(&tree), HIVES.map(|path| keys(&tree, path)));
+    put(&mut tree, &with_part("First", "Part"), NOW).unwrap();
+    let once = (names(&tree), HIVES.map(|path| keys(&tree, path)));
+    let mut second = with_part("Second", "Part");
+    second.packages[1].is_there = true;
+    second.components.iter_mut().skip(1).for_each(|component| component.is_there = true);
+    put(&mut tree, &second, NOW).unwrap();
+    let part = identity("Part").package_id();
+    let of_part = |name: &str| value(&tree, SOFTWARE, &format!(r"{SERVICING}\Packages\{part}{name}"), "Visibility");
+    assert_eq!(of_part(""), Some(Value::dword(2)));
+    let error = remove(&mut tree.clone(), "Part", None, LATER).unwrap_err();
+    assert!(error.hint_text().unwrap().contains("First~"), "{error}");
+
+    assert_eq!(remove(&mut tree, "Second", None, LATER).unwrap().packages, [identity("Second").package_id()]);
+    assert_eq!(names(&tree), once.0);
+    for (path, expected) in HIVES.iter().zip(&once.1) {
+        assert_eq!(keys(&tree, path), *expected, "{path}");
+    }
+    assert_eq!(remove(&mut tree, "First", None, LATER).unwrap().packages, [identity("First").package_id(), part]);
+    assert_eq!(names(&tree), before.0);
+    for (path, expected) in HIVES.iter().zip(&before.1) {
+        assert_eq!(keys(&tree, path), *expected, "{path}");
+    }
+}
+
+#[test]
+fn what_others_belong_to_stays() {
+    let mut tree = image();
+    put(&mut tree, &plan("Base", vec![versioned([10, 0, 14393, 0], "x")]), NOW).unwrap();
+    let mut child = plan("Child", vec![component(&assembly("Own", ""), &[])]);
+    let mum = String::from_utf8(child.packages[0].manifest.to_vec()).unwrap();
+    let parent =
+        format!("<parent integrate=\"separate\"><assemblyIdentity name=\"Base\" {IDENTITY}/></parent><update ");
+    child.packages[0].manifest = mum.replace("<update ", &parent).into_bytes().into();
+    put(&mut tree, &child, NOW).unwrap();
+    let error = remove(&mut tree.clone(), "Base", None, LATER).unwrap_err();
+    assert!(error.hint_text().unwrap().contains("Child~"), "{error}");
+    remove(&mut tree, "Child", None, LATER).unwrap();
+    remove(&mut tree, "Base", None, LATER).unwrap();
+}
+
+/// As Windows has put it in: nobody knows what was before.
+#[test]
+fn packages_of_windows_go_by_their_manifests() {
+    let mut tree = image();
+    put(&mut tree, &plan("Agent-Package", vec![agent("Agent")]), NOW).unwrap();
+    let mut hive = read_hive(&tree, SOFTWARE).unwrap().unwrap();
+    let account = hive.open("nanovhd").unwrap();
+    hive.delete_key(account).unwrap();
+    let node = tree.find(SOFTWARE).unwrap();
+    tree.node_mut(node).streams[0].content = Content::from(hive.to_bytes().unwrap());
+    let servicing = tree.find(r"\Windows\servicing").unwrap();
+    tree.remove_tree(servicing, Name::from("nanovhd").units()).unwrap();
+    let mut strange = tree.clone();
+    remove(&mut tree, "Agent-Package", None, LATER).unwrap();
+    assert!(tree.find(r"\Windows\System32\Agent").is_none() && tree.find(r"\Windows\System32\old.dll").is_none());
+    assert_eq!(value(&tree, SOFTWARE, SVCHOST, "netsvcs"), Some(Value::multi_sz(["Themes"])));
+    assert_eq!(value(&tree, SYSTEM, r"ControlSet001\Control\Thing", "Level"), None);
+    let system = read_hive(&tree, SYSTEM).unwrap().unwrap();
+    assert!(
+        system.open(r"ControlSet001\Services\agent").is_none() && system.open(r"ControlSet001\Services\disk").is_some()
+    );
+
+    // What Windows did for an element that is not known here cannot be undone.
+    let keyform = agent("Agent").keyform;
+    let path = format!(r"\Windows\WinSxS\Manifests\{keyform}.manifest");
+    let text = String::from_utf8(strange.read_file(&path).unwrap().unwrap()).unwrap();
+    let node = strange.find(&path).unwrap();
+    let text = text.replace(
+        "<registryKeys>",
+        "<genericCommands><genericCommand executableName=\"x.exe\"/></genericCommands><registryKeys>",
+    );
+    strange.node_mut(node).streams[0].content = Content::from(text.into_bytes());
+    let error = remove(&mut strange, "Agent-Package", None, LATER).unwrap_err();
+    assert_eq!(error.kind(), Kind::Unsupported);
+    assert!(error.hint_text().unwrap().contains("dism /online"), "{error}");
+}
+
+#[test]
+fn what_was_changed_since_stays() {
+    let mut tree = image();
+    put(&mut tree, &plan("Agent-Package", vec![agent("Agent")]), NOW).unwrap();
+    let mut hive = read_hive(&tree, SYSTEM).unwrap().unwrap();
+    let key = hive.open(r"ControlSet001\Control\Thing").unwrap();
+    hive.set_value(key, "Level", Value::dword(77)).unwrap();
+    let node = tree.find(SYSTEM).unwrap();
+    tree.node_mut(node).streams[0].content = Content::from(hive.to_bytes().unwrap());
+    let removed = remove(&mut tree, "Agent-Package", None, LATER).unwrap();
+    assert_eq!(value(&tree, SYSTEM, r"ControlSet001\Control\Thing", "Level"), Some(Value::dword(77)));
+    assert!(removed.warnings.iter().any(|text| text.contains("Level")), "{:?}", removed.warnings);
+}
+
+#[test]
+fn winners_are_kept_where_the_image_has_them() {
+    const WINNERS: &str = r"Microsoft\Windows\CurrentVersion\SideBySide\Winners";
+    let mut tree = image();
+    let (old, new) = (versioned([10, 0, 14393, 0], "old"), versioned([10, 0, 14393, 9], "new"));
+    let key = format!(r"{WINNERS}\{}", old.identity.winners_keyform());
+    let branch = format!(r"{key}\10.0");
+    let mut hive = read_hive(&tree, SOFTWARE).unwrap().unwrap();
+    let made = hive.create_key(&branch).unwrap();
+    hive.set_value(made, "", Value::sz("10.0.14393.0")).unwrap();
+    hive.set_value(made, "10.0.14393.0", Value::binary([1])).unwrap();
+    let node = tree.find(SOFTWARE).unwrap();
+    tree.node_mut(node).streams[0].content = Content::from(hive.to_bytes().unwrap());
+    let before = keys(&tree, SOFTWARE);
+    put(&mut tree, &plan("New-Package", vec![new, component(&assembly("Other", ""), &[])]), NOW).unwrap();
+    assert_eq!(value(&tree, SOFTWARE, &branch, ""), Some(Value::sz("10.0.14393.9")));
+    assert_eq!(value(&tree, SOFTWARE, &branch, "10.0.14393.9"), Some(Value::binary([1])));
+    let other = format!(r"{WINNERS}\{}", identity("Other").winners_keyform());
+    assert!(read_hive(&tree, SOFTWARE).unwrap().unwrap().open(&other).is_none(), "no sibling has one");
+    remove(&mut tree, "New-Package", None, LATER).unwrap();
+    assert_eq!(keys(&tree, SOFTWARE), before);
+}
+
+#[test]
+fn keys_that_a_component_deletes_come_back() {
+    let mut tree = image();
+    let before = HIVES.map(|path| keys(&tree, path));
+    let body = r#"<registryKeys><registryKey keyName="HKEY_LOCAL_MACHINE\SOFTWARE\Own"><registryValue name="a" valueType="REG_SZ" value="b"/></registryKey></registryKeys>"#;
+    let mut own = component(&assembly("Own", body), &[]);
+    let delete = vec![
+        Change::DeleteValue {
+            key: r"HKEY_LOCAL_MACHINE\SYSTEM\CurrentControlSet\Control\Thing".into(),
+            name: "Level".into(),
+        },
+        Change::DeleteKey { key: r"HKEY_LOCAL_MACHINE\SYSTEM\CurrentControlSet\Services\disk".into() },
+    ];
+    own.effects.push(Effect { kind: EffectKind::Registry, what: "deletions".into(), changes: delete.clone() });
+    put(&mut tree, &plan("Own-Package", vec![own]), NOW).unwrap();
+    assert!(read_hive(&tree, SYSTEM).unwrap().unwrap().open(r"ControlSet001\Services\disk").is_none());
+    let compiled = |document: &Element, manifest: &Manifest| {
+        let target = Target { machine: Machine::Amd64, language: "en-US".into() };
+        let mut effects = compile(document, manifest, &target)?.effects;
+        if manifest.identity.name == "Own" {
+            effects.push(Effect { kind: EffectKind::Registry, what: "deletions".into(), changes: delete.clone() });
+        }
+        Ok((effects, Vec::new()))
+    };
+    super::remove::remove_by(&mut tree, "Own-Package", LATER, &compiled).unwrap();
+    for (path, expected) in HIVES.iter().zip(&before) {
+        assert_eq!(keys(&tree, path), *expected, "{path}");
+    }
+}
+
+#[test]
+fn a_driver_goes_into_the_driver_store_and_out_of_it() {
+    let inf = "[Version]\nSignature=\"$WINDOWS NT$\"\nClass=System\nClassGuid={4d36e97d-e325-11ce-bfc1-08002be10318}\nProvider=%M%\n\
+        DriverVer=01/02/2016,1.2.3.4\nCatalogFile=own.cat\n[Manufacturer]\n%M%=Models,NTamd64\n[Models.NTamd64]\n%D%=Install,ROOT\\own\n\
+        [Install.NT]\nCopyFiles=Files\n[Install.NT.Services]\nAddService=own,2,Service\n[Service]\nServiceType=1\nStartType=3\n\
+        ErrorControl=1\nServiceBinary=%12%\\own.sys\n[Files]\nown.sys\n[DestinationDirs]\nFiles=12\n[SourceDisksNames]\n1=x\n\
+        [SourceDisksFiles]\nown.sys=1\n[Strings]\nM=\"Maker\"\nD=\"Device\"\n";
+    let body = r#"<file name="own.inf"><infFile/></file><file name="own.sys"/>"#;
+    let own = component(&assembly("dual_own.inf", body), &[("own.inf", inf), ("own.sys", "driver")]);
+    let mut tree = image();
+    let applied = put(&mut tree, &plan("Driver-Package", vec![own]), NOW).unwrap();
+    assert_eq!(applied.drivers, ["oem0.inf"]);
+    assert_eq!(tree.read_file(r"\Windows\System32\drivers\own.sys").unwrap().unwrap(), b"driver");
+    assert_eq!(value(&tree, SYSTEM, r"ControlSet001\Services\own", "Start"), Some(Value::dword(3)));
+    let removed = remove(&mut tree, "Driver-Package", None, LATER).unwrap();
+    assert_eq!(removed.drivers, ["oem0.inf"]);
+    assert!(tree.find(r"\Windows\System32\drivers\own.sys").is_none() && tree.find(r"\Windows\INF\oem0.inf").is_none());
 }

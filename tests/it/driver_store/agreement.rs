@@ -11,7 +11,7 @@ fn version(package: &Installed) -> Vec<u8> {
     let mut bytes = vec![if package.is_inbox { 0xFF } else { 0 }, 0xFF, 9, 0, 0, 0, 0, 0];
     bytes.extend(package.class_guid.unwrap().to_bytes_le());
     bytes.extend(package.date.0.to_le_bytes());
-    bytes.extend(package.version.iter().rev().flat_map(|part| part.to_le_bytes()));
+    bytes.extend(package.version.0.iter().rev().flat_map(|part| part.to_le_bytes()));
     bytes
 }
 

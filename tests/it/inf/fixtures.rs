@@ -274,7 +274,7 @@ fn the_head_is_read() {
     let driver = everything();
     assert_eq!((driver.class.as_str(), driver.provider.as_str()), ("System", "Acme, Inc."));
     assert_eq!(driver.catalog.as_deref(), Some("every.cat"));
-    assert_eq!((driver.date.to_string().as_str(), driver.version), ("2016-02-29T00:00:00.0000000Z", [1, 2, 3, 0]));
+    assert_eq!((driver.date.to_string().as_str(), driver.version.0), ("2016-02-29T00:00:00.0000000Z", [1, 2, 3, 0]));
     assert_eq!((driver.lockdown, driver.extension, driver.machine), (Some(false), None, Machine::Amd64));
     assert!(driver.package_name.starts_with("every.inf_amd64_"));
 }

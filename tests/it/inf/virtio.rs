@@ -35,7 +35,7 @@ fn check_storage(driver: &Driver, name: &str, description: &str, bus: u32, limit
     assert_eq!(driver.class_guid.to_string(), "4d36e97b-e325-11ce-bfc1-08002be10318");
     assert_eq!(driver.catalog, Some(format!("{name}.cat")));
     assert_eq!(
-        (driver.date.to_string().as_str(), driver.version),
+        (driver.date.to_string().as_str(), driver.version.0),
         ("2023-07-21T00:00:00.0000000Z", [100, 93, 104, 24000])
     );
     assert_eq!((driver.lockdown, driver.extension), (Some(true), None));
@@ -130,7 +130,7 @@ fn vioscsi_is_compiled() {
 #[test]
 fn netkvm_is_compiled() {
     let Some(driver) = driver("NetKVM", "netkvm.inf") else { return };
-    assert_eq!((driver.class.as_str(), driver.version), ("Net", [100, 93, 104, 24000]));
+    assert_eq!((driver.class.as_str(), driver.version.0), ("Net", [100, 93, 104, 24000]));
     assert_eq!(driver.files, ["netkvm.cat", "netkvm.inf", "netkvm.sys"], "netkvmco.dll is in no list");
     assert_eq!(
         driver.copies.iter().map(|CopyOut { target, .. }| target.as_str()).collect::<Vec<_>>(),

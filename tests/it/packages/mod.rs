@@ -1,5 +1,6 @@
 //! Packages: a real one and made ones, checked, planned, put into the made image and taken out again, there as other programs see them.
 
+mod compiled;
 mod elements;
 mod install;
 mod makers;

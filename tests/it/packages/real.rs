@@ -23,7 +23,7 @@ fn base() -> Option<Vec<u8>> {
 }
 
 /// The manifests, unpacked, by their names without the ending.
-fn manifests(files: &Files) -> Option<BTreeMap<String, String>> {
+pub(super) fn manifests(files: &Files) -> Option<BTreeMap<String, String>> {
     let base = base()?;
     let manifests = files.0.iter().filter_map(|(name, bytes)| {
         let name = name.strip_suffix(".manifest")?;

@@ -6,7 +6,7 @@ use std::rc::Rc;
 use super::library::{Line, Source};
 use super::{Compiler, Draft, number};
 use crate::error::{Error, Result};
-use crate::format::inf::{Decoration, Header, Model};
+use crate::format::inf::{self, Decoration, Header, Model};
 use crate::windows::drivers::{Configuration, ConfigurationValue, FINISH_INSTALL};
 
 /// `ConfigScope`: which sections there are.
@@ -123,7 +123,7 @@ impl Compiler<'_> {
                 "addreg" | "delreg" | "bitreg" => self.registry_of(draft, line, "Driver", false)?,
                 "addproperty" => self.add_property(draft, line)?,
                 // "Only processed when specified directly in the DDInstall section" (INF FeatureScore directive).
-                "featurescore" if self.library.is_in(line, name) => draft.feature = feature_score(line)?,
+                "featurescore" if !line.needed => draft.feature = feature_score(line)?,
                 "featurescore" => {
                     self.note(line, "FeatureScore of a section that is needed: does not count".to_owned())
                 }
@@ -300,11 +300,9 @@ impl Compiler<'_> {
     }
 }
 
-/// `FeatureScore = D0`: hexadecimal, with or without `0x`.
 fn feature_score(line: &Line) -> Result<u8> {
     let text = line.field(0);
-    let digits = text.strip_prefix("0x").or_else(|| text.strip_prefix("0X")).unwrap_or(&text);
-    u8::from_str_radix(digits, 16).map_err(|_| line.fault("FeatureScore").found(&text).allowed("00 to FF"))
+    inf::feature_score(&text).ok_or_else(|| line.fault("FeatureScore").found(&text).allowed("00 to FF"))
 }
 
 /// Of values of one name the last stays, in the place of the first, and each key alone is there once.

@@ -48,7 +48,11 @@ impl Files {
             let sections = [format!("{section}.{machine}"), section.to_owned()];
             for entry in sections.iter().filter_map(|name| own.inf.section(name)).flat_map(|section| &section.entries) {
                 let key = own.inf.expand(entry.first()).trim().to_lowercase();
-                table.entry(key).or_insert_with(|| Line { source: Rc::clone(own), entry: entry.clone() });
+                table.entry(key).or_insert_with(|| Line {
+                    source: Rc::clone(own),
+                    entry: entry.clone(),
+                    needed: false,
+                });
             }
             table
         };

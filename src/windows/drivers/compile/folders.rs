@@ -1,6 +1,7 @@
 //! Directory identifiers: the numbers that INF files have for folders.
 
 use crate::base::Machine;
+use crate::windows::drivers::INF_FOLDER;
 
 /// Where a directory identifier leads.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -30,7 +31,7 @@ pub(super) fn folder(id: i64, machine: Machine) -> Folder {
         10 | 25 | 16420 => r"\Windows".to_owned(),
         11 | 16421 | 66002 => r"\Windows\System32".to_owned(),
         12 => r"\Windows\System32\drivers".to_owned(),
-        17 => r"\Windows\INF".to_owned(),
+        17 => INF_FOLDER.to_owned(),
         18 => r"\Windows\Help".to_owned(),
         20 | 16404 => r"\Windows\Fonts".to_owned(),
         21 => r"\Windows\System32\viewers".to_owned(),
@@ -59,9 +60,6 @@ pub(super) fn folder(id: i64, machine: Machine) -> Folder {
     };
     Folder::Image(path)
 }
-
-/// Where packages lie in an image.
-pub(super) const STORE: &str = r"\Windows\System32\DriverStore\FileRepository";
 
 /// A folder or file below `\Windows` or the root as a text of the registry has it: `%SystemRoot%\System32`. DISM writes into an image
 /// without knowing its drive, and so do we.

@@ -23,14 +23,8 @@ pub(super) struct Source {
 pub(super) struct Line {
     pub source: Rc<Source>,
     pub entry: Entry,
-}
-
-impl Library<'_> {
-    /// Whether a line is one of a section of the package's own file, and none that is needed from elsewhere.
-    pub(super) fn is_in(&self, line: &Line, section: &str) -> bool {
-        let section = line.source.inf.section(section).filter(|_| line.source.own);
-        section.is_some_and(|section| section.entries.iter().any(|entry| entry.line == line.entry.line))
-    }
+    /// Whether it is of a section that another one needs.
+    pub needed: bool,
 }
 
 impl Line {
@@ -120,7 +114,8 @@ impl<'a> Library<'a> {
     ) -> Result<bool> {
         let Some(section) = source.inf.section(name) else { return Ok(false) };
         within.push((source.name.to_lowercase(), name.to_lowercase()));
-        let line_of = |entry: &Entry| Line { source: Rc::clone(source), entry: entry.clone() };
+        let needed = within.len() > 1;
+        let line_of = |entry: &Entry| Line { source: Rc::clone(source), entry: entry.clone(), needed };
         for entry in section.all("Include") {
             self.include(&line_of(entry))?;
         }

@@ -264,7 +264,7 @@ impl<'a> Compiler<'a> {
     fn devices(&mut self, model: &Model, draft: &Draft) -> Vec<Device> {
         let own = self.library.own();
         for text in [&model.manufacturer, &model.description] {
-            let line = Line { source: std::rc::Rc::clone(&own), entry: Default::default() };
+            let line = Line { source: std::rc::Rc::clone(&own), entry: Default::default(), needed: false };
             self.keep_strings(&line, text, false);
         }
         let device = |(index, id): (usize, &String)| Device {

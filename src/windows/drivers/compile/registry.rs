@@ -9,7 +9,7 @@ use super::{Compiler, number};
 use crate::base::Machine;
 use crate::error::Result;
 use crate::format::hive::{Value, kind};
-use crate::windows::drivers::{ConfigurationValue, RegistryAction, RegistryChange, database_flag};
+use crate::windows::drivers::{ConfigurationValue, REPOSITORY, RegistryAction, RegistryChange, database_flag};
 
 /// The data are bytes: the upper half of the flags is the type.
 const BINARY: u32 = 0x0000_0001;
@@ -208,7 +208,7 @@ impl Compiler<'_> {
         let folder_of = |token: &str| {
             let path = match folders::folder(token.parse().ok()?, self.target.machine) {
                 Folder::Image(path) => path,
-                Folder::Store => format!(r"{}\{}", folders::STORE, self.package_name),
+                Folder::Store => format!(r"{}\{}", REPOSITORY, self.package_name),
                 Folder::Unknown => return None,
             };
             Some(if expands { folders::in_registry(&path) } else { format!("C:{path}") })

@@ -15,7 +15,7 @@ use super::registry::{Change, What};
 use super::{Compiler, Draft, number};
 use crate::error::Result;
 use crate::format::hive::Value;
-use crate::windows::drivers::{ConfigurationValue, EventLog, Service};
+use crate::windows::drivers::{ConfigurationValue, EventLog, REPOSITORY, Service};
 
 /// The service is the device's function driver (`SPSVCINST_ASSOCSERVICE`).
 const ASSOCIATED: u32 = 0x2;
@@ -132,7 +132,7 @@ impl Compiler<'_> {
         };
         let folder = match folders::folder(id, self.target.machine) {
             Folder::Image(path) => path,
-            Folder::Store => folders::join(folders::STORE, &self.package_name),
+            Folder::Store => folders::join(REPOSITORY, &self.package_name),
             Folder::Unknown => return Err(bad()),
         };
         let file = line.source.inf.expand(file);

@@ -3,7 +3,7 @@
 use uuid::Uuid;
 
 use crate::base::bytes::{u16_at, u64_at};
-use crate::base::{FileTime, Machine};
+use crate::base::{FileTime, Machine, Version};
 
 /// The value `Version` of a package, 48 bytes:
 ///
@@ -18,12 +18,12 @@ use crate::base::{FileTime, Machine};
 /// 40  u64     flags, 0 in 233 of 238 packages of a Windows 10
 /// ```
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) struct Version {
+pub(crate) struct VersionBlob {
     pub(crate) is_inbox: bool,
     pub(crate) architecture: u16,
     pub(crate) class: Uuid,
     pub(crate) date: FileTime,
-    pub(crate) version: [u16; 4],
+    pub(crate) version: Version,
     pub(crate) tail: u64,
 }
 
@@ -32,7 +32,7 @@ pub(crate) const VERSION_LEN: usize = 48;
 
 const MARK: u8 = 0xFF;
 
-impl Version {
+impl VersionBlob {
     /// Parses it; `None` for fewer bytes. More are ignored.
     pub(crate) fn parse(bytes: &[u8]) -> Option<Self> {
         let bytes: &[u8; VERSION_LEN] = bytes.first_chunk()?;
@@ -43,14 +43,14 @@ impl Version {
             architecture: u16_at(bytes, 2)?,
             class: Uuid::from_bytes_le(class),
             date: FileTime(u64_at(bytes, 24)?),
-            version: [48, 32, 16, 0].map(|shift| (version >> shift) as u16),
+            version: Version([48, 32, 16, 0].map(|shift| (version >> shift) as u16)),
             tail: u64_at(bytes, 40)?,
         })
     }
 
     /// The bytes.
     pub(crate) fn to_bytes(self) -> [u8; VERSION_LEN] {
-        let version = self.version.iter().fold(0, |number, part| number << 16 | u64::from(*part));
+        let version = self.version.0.iter().fold(0, |number, part| number << 16 | u64::from(*part));
         let mut bytes = [0; VERSION_LEN];
         bytes[0] = if self.is_inbox { MARK } else { 0 };
         bytes[1] = MARK;

@@ -38,7 +38,7 @@ use uuid::Uuid;
 pub(super) use read::DATABASE;
 
 use super::IdKind;
-use crate::base::{FileTime, Machine};
+use crate::base::{FileTime, Machine, Version};
 
 /// Packages and device ids of an installation.
 #[derive(Debug, Clone, Default)]
@@ -88,11 +88,9 @@ pub struct Installed {
     #[serde(skip_serializing_if = "Option::is_none")]
     pub machine: Option<Machine>,
     /// Its date.
-    #[serde(serialize_with = "date")]
     pub date: FileTime,
     /// Its version.
-    #[serde(serialize_with = "dotted")]
-    pub version: [u16; 4],
+    pub version: Version,
     /// Who gives it out.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub provider: Option<String>,
@@ -117,15 +115,6 @@ pub struct Installed {
     /// Token in lower case, text.
     #[serde(skip)]
     pub strings: HashMap<String, String>,
-}
-
-fn date<S: serde::Serializer>(date: &FileTime, serializer: S) -> Result<S::Ok, S::Error> {
-    serializer.collect_str(date)
-}
-
-fn dotted<S: serde::Serializer>(version: &[u16; 4], serializer: S) -> Result<S::Ok, S::Error> {
-    let [a, b, c, d] = version;
-    serializer.collect_str(&format_args!("{a}.{b}.{c}.{d}"))
 }
 
 /// An id that a package claims.

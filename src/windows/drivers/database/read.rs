@@ -73,7 +73,7 @@ impl Database {
     fn read_package(&mut self, hive: &Hive, home: Home, key: KeyId) {
         let package_name = hive.name(key).to_string();
         let text = |name: &str| hive.value(key, name).and_then(|value| value.as_text()).filter(|text| !text.is_empty());
-        let version = hive.value(key, "Version").and_then(|value| layout::Version::parse(&value.data));
+        let version = hive.value(key, "Version").and_then(|value| layout::VersionBlob::parse(&value.data));
         if version.is_none() {
             self.note(|| format!("{home}: package {package_name} has no sound Version"));
         }

@@ -1,6 +1,6 @@
 //! The database, of made hives.
 
-use super::layout::{OemInfMap, Version, device_id, oem_number};
+use super::layout::{OemInfMap, VersionBlob, device_id, oem_number};
 use super::*;
 use crate::format::hive::{Hive, Value};
 
@@ -12,14 +12,14 @@ fn version_values() {
         0x2B, 0xE1, 0x03, 0x18, 0x00, 0x00, 0x3B, 0x3A, 0xC5, 0x48, 0xD5, 0x01, 0, 0, 0x0F, 0, 0x03, 0, 0x01, 0, 0, 0,
         0, 0, 0, 0, 0, 0,
     ];
-    let version = Version::parse(&bytes).unwrap();
-    assert_eq!(version.version, [1, 3, 15, 0]);
+    let version = VersionBlob::parse(&bytes).unwrap();
+    assert_eq!(version.version, Version([1, 3, 15, 0]));
     assert_eq!(version.class.to_string(), "4d36e97b-e325-11ce-bfc1-08002be10318");
     assert_eq!(version.date.to_string(), "2019-08-02T00:00:00.0000000Z");
     assert_eq!((version.is_inbox, layout::machine(version.architecture)), (false, Some(Machine::Amd64)));
     assert_eq!(version.to_bytes(), bytes);
     for len in 0..bytes.len() {
-        assert_eq!(Version::parse(&bytes[..len]), None);
+        assert_eq!(VersionBlob::parse(&bytes[..len]), None);
     }
 }
 
@@ -50,12 +50,12 @@ fn published_names() {
 /// A hive with one package that has everything, and what surrounds it.
 fn sample() -> Hive {
     let mut hive = Hive::new("SYSTEM", FileTime(1)).unwrap();
-    let version = Version {
+    let version = VersionBlob {
         is_inbox: false,
         architecture: 9,
         class: Uuid::from_u128(0x4d36e972_e325_11ce_bfc1_08002be10318),
         date: FileTime(131_000_000_000_000_000),
-        version: [1, 2, 3, 4],
+        version: Version([1, 2, 3, 4]),
         tail: 0,
     };
     let package = r"DriverDatabase\DriverPackages\nic.inf_amd64_0123456789abcdef";
@@ -88,7 +88,10 @@ fn reads_packages_and_their_devices() {
     let database = Database::of_hives(&sample(), None);
     assert_eq!(database.notes(), [""; 0]);
     let package = database.published("OEM0.inf").unwrap();
-    assert_eq!((package.class.as_deref(), package.version, package.is_inbox), (Some("Net"), [1, 2, 3, 4], false));
+    assert_eq!(
+        (package.class.as_deref(), package.version, package.is_inbox),
+        (Some("Net"), Version([1, 2, 3, 4]), false)
+    );
     assert_eq!(package.devices.len(), 2);
     let candidate = database.candidates(r"PCI\ven_1&DEV_2").next().unwrap();
     assert_eq!(candidate.configuration.unwrap().service.as_deref(), Some("nic"));

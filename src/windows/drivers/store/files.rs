@@ -3,17 +3,13 @@
 use std::collections::BTreeSet;
 
 use super::{Added, Store, folder_of, lockdown, pe_version};
-use crate::base::Name;
+use crate::base::{Name, Version};
 use crate::error::{Context, Error, Result};
 use crate::tree::{Content, DescriptorId, NodeId, Tree};
 use crate::windows::drivers::database::layout::oem_number;
-use crate::windows::drivers::{CopyOut, Driver, Package, Signature, store_name};
+use crate::windows::drivers::{CopyOut, Driver, INF_FOLDER, Package, REPOSITORY, Signature, store_name};
 use crate::windows::place::{self, Access};
 
-/// The driver store's folder.
-pub(super) const REPOSITORY: &str = r"\Windows\System32\DriverStore\FileRepository";
-/// The folder of published INF files.
-pub(super) const INF: &str = r"\Windows\INF";
 /// The folder of the catalogs that the kernel trusts, by the subsystem's id (`DRIVER_ACTION_VERIFY`'s).
 pub(super) const CATALOGS: &str = r"\Windows\System32\CatRoot\{F750E6C3-38EE-11D1-85E5-00C04FC295EE}";
 
@@ -41,7 +37,7 @@ enum Put {
 
 /// The numbers of the INF files that are published.
 pub(super) fn published_numbers(tree: &Tree) -> BTreeSet<u32> {
-    let names = tree.find(INF).into_iter().flat_map(|folder| tree.node(folder).children());
+    let names = tree.find(INF_FOLDER).into_iter().flat_map(|folder| tree.node(folder).children());
     // An INF that is gone may have left its precompiled form (.PNF), which Windows would take for the new one's.
     let names = names.map(|link| link.name.to_string().to_ascii_lowercase().replace(".pnf", ".inf"));
     names.filter_map(|name| oem_number(&name)).collect()
@@ -81,7 +77,7 @@ impl Store<'_> {
             added.files += usize::from(self.put(&path, content, access)?);
         }
         let inf = self.graft(package, &driver.inf_name)?;
-        added.files += usize::from(self.put(&format!(r"{INF}\{}", added.published), inf, Access::Inherited)?);
+        added.files += usize::from(self.put(&format!(r"{INF_FOLDER}\{}", added.published), inf, Access::Inherited)?);
         if let Some(catalog) = driver.catalog.as_ref().filter(|catalog| package.content(catalog).is_some()) {
             let content = self.graft(package, catalog)?;
             let name = catalog_of(&added.published);
@@ -131,7 +127,8 @@ impl Store<'_> {
         }
         let version = |content: &Content| -> Result<_> { Ok(pe_version::file_version(&self.tree.read(content)?)) };
         let (old, new) = (version(&there)?, version(&content)?);
-        let words = |version: Option<[u16; 4]>| version.map_or("without a version".into(), dotted);
+        let words =
+            |version: Option<Version>| version.map_or("without a version".into(), |version| version.to_string());
         if old > new {
             added.notes.push(format!(
                 "{target} is kept: it is newer ({}) than the package's ({})",
@@ -226,10 +223,6 @@ impl Usual {
 /// The name of a package's catalog: `oem3.cat`.
 pub(super) fn catalog_of(published: &str) -> String {
     format!("{}cat", published.strip_suffix("inf").unwrap_or(published))
-}
-
-fn dotted([a, b, c, d]: [u16; 4]) -> String {
-    format!("{a}.{b}.{c}.{d}")
 }
 
 /// Whether a file is one of those without which nothing starts, or in which Windows keeps its state.

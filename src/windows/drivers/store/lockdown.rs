@@ -7,11 +7,10 @@
 //!   Source  REG_EXPAND_SZ   %SystemRoot%\System32\DriverStore\FileRepository\PACKAGE\x.sys
 //! ```
 
-use super::files::REPOSITORY;
 use super::{SOFTWARE, Store, is_owner, own, set_if_absent, texts};
 use crate::error::Result;
 use crate::format::hive::{Hive, KeyId, Value};
-use crate::windows::drivers::{CopyOut, Driver};
+use crate::windows::drivers::{CopyOut, Driver, REPOSITORY};
 
 /// Where they are, within SOFTWARE.
 pub(super) const FILES: &str = r"Microsoft\Windows\CurrentVersion\Setup\PnpLockdownFiles";

@@ -41,9 +41,9 @@ use std::collections::{BTreeSet, HashMap};
 use serde::Serialize;
 use uuid::{Uuid, uuid};
 
-use super::database::layout::{OemInfMap, Version, oem_number};
+use super::database::layout::{OemInfMap, VersionBlob, oem_number};
 use super::database::{DATABASE, Home};
-use super::{Driver, Package, RegistryAction, RegistryChange, Signature, TargetOs};
+use super::{Driver, INF_FOLDER, Package, REPOSITORY, RegistryAction, RegistryChange, Signature, TargetOs};
 use crate::base::{FileTime, Name};
 use crate::error::{Context, Error, Kind, Result};
 use crate::format::hive::{Hive, KeyId, Value};
@@ -182,9 +182,12 @@ impl<'t> Store<'t> {
         &self.target
     }
 
-    /// The tree, to look things up: INF files of the installation, for example.
-    pub fn tree(&self) -> &Tree {
-        self.tree
+    /// What a package comes to for this Windows, with the INF files of the image that it includes.
+    ///
+    /// # Errors
+    /// Those of [`compile()`](super::compile()).
+    pub fn compile(&self, package: &Package) -> Result<Driver> {
+        super::compile(package, &self.target, &|name| self.tree.read_file(&format!(r"{INF_FOLDER}\{name}")))
     }
 
     /// What is worth knowing about the store itself.
@@ -388,7 +391,7 @@ impl Homes {
             packages.into_iter().any(|has| has)
         });
         let classes = |hive: &Hive| -> BTreeSet<Uuid> {
-            let versions = packages(hive).filter_map(|key| Version::parse(&hive.value(key, "Version")?.data));
+            let versions = packages(hive).filter_map(|key| VersionBlob::parse(&hive.value(key, "Version")?.data));
             versions.filter(|version| version.is_inbox).map(|version| version.class).collect()
         };
         Self { system: system.map(classes).unwrap_or_default(), drivers: drivers.map(classes), with_sizes }
@@ -415,7 +418,7 @@ fn is_owner(name: &str) -> bool {
 
 /// The folder of a package in the driver store.
 fn folder_of(package_name: &str) -> String {
-    format!(r"{}\{package_name}", files::REPOSITORY)
+    format!(r"{}\{package_name}", REPOSITORY)
 }
 
 /// The key of a service.

@@ -3,6 +3,7 @@
 use object::LittleEndian as LE;
 use object::read::pe::{ImageNtHeaders, PeFile32, PeFile64, ResourceDirectory, ResourceDirectoryEntryData};
 
+use crate::base::Version;
 use crate::base::bytes::{u16_at, u32_at};
 
 const RT_VERSION: u16 = 16;
@@ -13,7 +14,7 @@ const KEY_LEN: usize = 32;
 const SIGNATURE: u32 = 0xFEEF_04BD;
 
 /// `FileVersion` of a PE file; `None` where there is none (Microsoft, "VS_VERSIONINFO structure").
-pub(super) fn file_version(image: &[u8]) -> Option<[u16; 4]> {
+pub(super) fn file_version(image: &[u8]) -> Option<Version> {
     let block = match PeFile64::parse(image) {
         Ok(file) => version_block(&file),
         Err(_) => version_block(&PeFile32::parse(image).ok()?),
@@ -22,7 +23,7 @@ pub(super) fn file_version(image: &[u8]) -> Option<[u16; 4]> {
     let value = KEY_AT + KEY_LEN + 2;
     let has_value = u16_at(block, 2)? != 0 && u32_at(block, value)? == SIGNATURE;
     let (high, low) = (u32_at(block, value + 8)?, u32_at(block, value + 12)?);
-    has_value.then_some([(high >> 16) as u16, high as u16, (low >> 16) as u16, low as u16])
+    has_value.then_some(Version([(high >> 16) as u16, high as u16, (low >> 16) as u16, low as u16]))
 }
 
 /// The first version resource, of whatever name and language.
@@ -43,7 +44,7 @@ pub(super) mod tests {
     use super::*;
 
     /// A program of 64 bits with nothing but a version.
-    pub(in super::super) fn executable(version: [u16; 4]) -> Vec<u8> {
+    pub(in super::super) fn executable(version: Version) -> Vec<u8> {
         const RSRC: u32 = 0x1000;
         let mut image = vec![0; 0x400];
         let mut put = |at: usize, bytes: &[u8]| image[at..at + bytes.len()].copy_from_slice(bytes);
@@ -68,21 +69,22 @@ pub(super) mod tests {
         put(0x258, &[92u16, 52, 0].map(u16::to_le_bytes).concat());
         let key: Vec<u8> = "VS_VERSION_INFO".encode_utf16().flat_map(u16::to_le_bytes).collect();
         put(0x258 + KEY_AT, &key);
-        let [a, b, c, d] = version.map(u32::from);
+        let [a, b, c, d] = version.0.map(u32::from);
         put(0x258 + 40, &[SIGNATURE, 0x1_0000, a << 16 | b, c << 16 | d].map(u32::to_le_bytes).concat());
         image
     }
 
     #[test]
     fn reads_versions() {
-        assert_eq!(file_version(&executable([100, 93, 104, 24000])), Some([100, 93, 104, 24000]));
+        let version = Version([100, 93, 104, 24000]);
+        assert_eq!(file_version(&executable(version)), Some(version));
         assert_eq!(file_version(b"MZ"), None);
         assert_eq!(file_version(&[]), None);
     }
 
     #[test]
     fn survives_hostile_programs() {
-        let good = executable([1, 2, 3, 4]);
+        let good = executable(Version([1, 2, 3, 4]));
         for len in 0..good.len() {
             let _ = file_version(&good[..len]);
         }

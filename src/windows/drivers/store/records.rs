@@ -8,7 +8,7 @@ use crate::base::FileTime;
 use crate::error::{Context, Result};
 use crate::format::hive::{Hive, KeyId, Value};
 use crate::windows::drivers::database::DATABASE;
-use crate::windows::drivers::database::layout::{OemInfMap, Version, architecture, device_id_bytes, oem_number};
+use crate::windows::drivers::database::layout::{OemInfMap, VersionBlob, architecture, device_id_bytes, oem_number};
 use crate::windows::drivers::{Configuration, Device, Driver, FINISH_INSTALL, Signature};
 use crate::windows::hive_files::HiveFile;
 
@@ -90,7 +90,7 @@ impl Record<'_> {
     /// The values of the package itself.
     fn values(&self) -> Vec<(&'static str, Value)> {
         let driver = self.driver;
-        let version = Version {
+        let version = VersionBlob {
             is_inbox: false,
             architecture: architecture(driver.machine),
             class: driver.class_guid,

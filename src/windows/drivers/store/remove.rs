@@ -2,7 +2,7 @@
 
 use serde::Serialize;
 
-use super::files::{CATALOGS, INF, catalog_of};
+use super::files::{CATALOGS, catalog_of};
 use super::lockdown::{self, Locked};
 use super::services::OWN_VALUES;
 use super::{Added, SOFTWARE, SYSTEM, Store, folder_of, is_owner, path_of, texts};
@@ -12,7 +12,7 @@ use crate::format::hive::{KeyId, Value};
 use crate::format::inf::Inf;
 use crate::windows::drivers::database::layout::{OemInfMap, oem_number};
 use crate::windows::drivers::database::{DATABASE, Database, Home};
-use crate::windows::drivers::database_flag;
+use crate::windows::drivers::{INF_FOLDER, database_flag};
 use crate::windows::hive_files::HiveFile;
 use crate::windows::place::Access;
 
@@ -97,7 +97,7 @@ impl Store<'_> {
 
     /// Says so if the INF changes the registry where nobody keeps account of it.
     fn note_registry(&self, removed: &mut Removed) -> Result<()> {
-        let path = format!(r"{INF}\{}", removed.published);
+        let path = format!(r"{INF_FOLDER}\{}", removed.published);
         let Some(bytes) = self.tree.read_file(&path)? else { return Ok(()) };
         let Ok(inf) = Inf::parse(&bytes) else {
             removed.notes.push(format!("{path} cannot be read: what it changed elsewhere in the registry stays"));
@@ -285,9 +285,13 @@ impl Store<'_> {
 
     fn remove_files(&mut self, removed: &mut Removed) -> Result<()> {
         let published = removed.published.clone();
-        let compiled = format!(r"{INF}\{}pnf", published.strip_suffix("inf").unwrap_or(&published));
+        let compiled = format!(r"{INF_FOLDER}\{}pnf", published.strip_suffix("inf").unwrap_or(&published));
         let mut paths: Vec<String> = removed.packages.iter().map(|package| folder_of(package)).collect();
-        paths.extend([format!(r"{INF}\{published}"), compiled, format!(r"{CATALOGS}\{}", catalog_of(&published))]);
+        paths.extend([
+            format!(r"{INF_FOLDER}\{published}"),
+            compiled,
+            format!(r"{CATALOGS}\{}", catalog_of(&published)),
+        ]);
         for path in paths {
             removed.files += usize::from(self.take(&path)?);
         }

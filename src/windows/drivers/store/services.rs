@@ -6,7 +6,7 @@ use super::{Added, SYSTEM, Store, is_owner, own, service_key, texts};
 use crate::error::{Context, Error, Result};
 use crate::format::hive::{Hive, KeyId, Value};
 use crate::windows::drivers::database::DATABASE;
-use crate::windows::drivers::database::layout::{Version, oem_number};
+use crate::windows::drivers::database::layout::{VersionBlob, oem_number};
 use crate::windows::drivers::{ConfigurationValue, Driver, Service};
 use crate::windows::hive_files::HiveFile;
 
@@ -124,7 +124,7 @@ impl Store<'_> {
         texts(system, key, "Owners").into_iter().filter(|owner| owner != published && is_owner(owner)).find(|owner| {
             self.package_of(owner).is_some_and(|(hive, package)| {
                 let inf = hive.value(package, "InfName").and_then(|value| value.as_text());
-                let version = hive.value(package, "Version").and_then(|value| Version::parse(&value.data));
+                let version = hive.value(package, "Version").and_then(|value| VersionBlob::parse(&value.data));
                 inf.is_some_and(|inf| inf.eq_ignore_ascii_case(&driver.inf_name))
                     && version.is_some_and(|own| (own.date, own.version) > (driver.date, driver.version))
             })

@@ -5,7 +5,7 @@ use std::sync::Arc;
 use super::{Store, folder_of};
 use crate::error::Result;
 use crate::tree::{Content, Link, Node, NodeId, Times, Tree};
-use crate::windows::drivers::{Driver, Package, compile};
+use crate::windows::drivers::{Driver, Package};
 
 /// Folders within folders of a package that are looked at.
 const MAX_DEPTH: usize = 64;
@@ -21,7 +21,7 @@ impl Store<'_> {
         let root = tree.root();
         self.names_of(folder, &mut tree, root, &inf_name, 0)?;
         let Ok(package) = Package::new(Arc::new(tree), root, &inf_name, published) else { return Ok(None) };
-        Ok(compile(&package, &self.target, &|name| self.tree.read_file(&format!(r"\Windows\INF\{name}"))).ok())
+        Ok(self.compile(&package).ok())
     }
 
     /// The names of a package's files; of the INF file the contents too: compiling asks for no others.

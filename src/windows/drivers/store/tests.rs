@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use super::*;
-use crate::base::Machine;
+use crate::base::{Machine, Version};
 use crate::format::hive::words;
 use crate::windows::drivers::{
     Configuration, ConfigurationValue, CopyOut, Device, EventLog, IdKind, RegistryAction, RegistryChange, Service,
@@ -28,8 +28,14 @@ fn hive(name: &str, values: &[(&str, &str, Value)]) -> Vec<u8> {
 }
 
 fn inbox(class: Uuid) -> Value {
-    let version =
-        Version { is_inbox: true, architecture: 9, class, date: FileTime(1), version: [10, 0, 0, 0], tail: 0 };
+    let version = VersionBlob {
+        is_inbox: true,
+        architecture: 9,
+        class,
+        date: FileTime(1),
+        version: Version([10, 0, 0, 0]),
+        tail: 0,
+    };
     Value::binary(version.to_bytes())
 }
 
@@ -115,7 +121,7 @@ fn driver() -> Driver {
         catalog: Some("disk1.cat".into()),
         machine: Machine::Amd64,
         date: FileTime(131_000_000_000_000_000),
-        version: [1, 2, 3, 4],
+        version: Version([1, 2, 3, 4]),
         lockdown: Some(true),
         configurations: vec![Configuration {
             name: "disk_inst.NT".into(),
@@ -223,7 +229,7 @@ fn leaves_what_dism_leaves() {
     assert_eq!(system(package, "SignerScore"), Some(Value::dword(0x0D00_0005)));
     assert_eq!(system(package, "FileSize"), None, "no package of this Windows has it");
     let version = system(package, "Version").unwrap();
-    assert_eq!(Version::parse(&version.data).unwrap().version, [1, 2, 3, 4]);
+    assert_eq!(VersionBlob::parse(&version.data).unwrap().version, Version([1, 2, 3, 4]));
     assert_eq!(version.data[..2], [0, 0xFF]);
     let configuration = format!(r"{package}\Configurations\disk_inst.NT");
     assert_eq!(system(&configuration, "Service"), Some(Value::sz("disk1")));
@@ -300,12 +306,12 @@ fn twice_is_once_and_removing_leaves_what_was() {
 fn a_newer_one_is_another_package_and_files_are_shared() {
     let mut tree = image();
     let (hives, files) = (dump(&tree), paths(&tree));
-    let old = pe_version::tests::executable([1, 2, 3, 4]);
-    let new = pe_version::tests::executable([1, 3, 0, 0]);
+    let old = pe_version::tests::executable(Version([1, 2, 3, 4]));
+    let new = pe_version::tests::executable(Version([1, 3, 0, 0]));
     add(&mut tree, &package(&old), &driver());
     let newer = Driver {
         package_name: "disk1.inf_amd64_2222222222222222".into(),
-        version: [1, 3, 0, 0],
+        version: Version([1, 3, 0, 0]),
         date: FileTime(131_100_000_000_000_000),
         ..driver()
     };
@@ -458,7 +464,7 @@ fn new_keys_and_files_are_protected_as_their_siblings() {
     tree.node_mut(node).streams[0].content = bytes.into();
     let usual = tree.add_descriptor(&descriptor(b"D:(A;OICI;FA;;;SY)"));
     for path in [r"\disk.inf_amd64_0", r"\disk.inf_amd64_0\disk.inf"] {
-        let node = tree.find(&format!("{}{path}", files::REPOSITORY)).unwrap();
+        let node = tree.find(&format!("{}{path}", REPOSITORY)).unwrap();
         tree.node_mut(node).descriptor = Some(usual);
     }
     add(&mut tree, &package(b"driver"), &driver());

@@ -195,11 +195,9 @@ fn add_drivers(
         return Ok(());
     }
     let mut store = Store::open(tree, now)?;
-    let target = *store.target();
     for (component, source, inf) in drivers {
         let package = driver_package(component, source, inf, now)?;
-        let own = store.tree();
-        let driver = drivers::compile(&package, &target, &|name| own.read_file(&format!(r"\Windows\INF\{name}")))?;
+        let driver = store.compile(&package)?;
         let added = store.add(&package, &driver, &source.signature)?;
         applied.warnings.extend(added.notes.iter().map(|note| format!("{inf}: {note}")));
         applied.files += added.files;

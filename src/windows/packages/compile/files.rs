@@ -8,6 +8,7 @@
 //! A file without a destination stays in the store: side-by-side assemblies (`type="win32"`) are found there, and so are files that other installers
 //! take from there. What `comClass`, `windowClass` and their like say about such an assembly Windows reads in its manifest.
 
+use super::drivers::Way;
 use super::security::Object;
 use super::variables::sound;
 use super::{Change, Compiler, EffectKind, Said, needed, shortened, word};
@@ -98,7 +99,7 @@ impl Compiler<'_> {
         }
     }
 
-    /// Where a file goes; none for one that stays in the store.
+    /// Where a file goes; none for one that stays in the store, or that goes where an INF file says.
     fn file(&self, file: &Element) -> Said<Option<Placed>> {
         file.mark_attributes(|name| is_one_of(name, &SILENT));
         SILENT_PARTS.iter().flat_map(|part| file.children(part)).for_each(Element::mark_all);
@@ -114,8 +115,7 @@ impl Compiler<'_> {
             let path = self.path(destination)?;
             paths.push(if destination.ends_with(['\\', '/']) { format!(r"{path}\{name}") } else { path });
         }
-        if self.by_inf && file.child("infFile").is_none() {
-            // The INF file says where they go.
+        if self.drivers == Way::Whole {
             return Ok(None);
         }
         Ok((!paths.is_empty() && !payload.is_empty()).then_some(Placed { payload, paths, attributes }))

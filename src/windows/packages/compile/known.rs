@@ -21,11 +21,10 @@ const ATTRIBUTES: [&str; 12] = [
 ];
 
 /// Elements without effect, and why that is so.
-const WITHOUT_EFFECT: [(&str, &str); 18] = [
+const WITHOUT_EFFECT: [(&str, &str); 17] = [
     ("localization", "texts, of which those that something names were read"),
     ("rescache", "a mark for a cache of resources that Windows makes"),
     ("migration", "what an upgrade carries over from an older Windows"),
-    ("imaging", "what sysprep does when it is run"),
     (
         "configuration",
         "the settings that answer files may give, for the engine that reads these from the manifest in the store; their defaults are the program's own",
@@ -46,7 +45,8 @@ const WITHOUT_EFFECT: [(&str, &str); 18] = [
 ];
 
 /// Elements that take a running Windows, and what it would do.
-const RUNNING: [(&str, &str); 39] = [
+const RUNNING: [(&str, &str); 40] = [
+    ("imaging", "what sysprep is to do is put among its actions"),
     ("genericCommands", "programs run when a component is installed"),
     ("mof", "classes of WMI are compiled by mofcomp into the repository of the machine"),
     ("networkComponents", "the network setup binds drivers to adapters; what it records differs for each machine"),

@@ -10,7 +10,7 @@
 //! | `instrumentation/events` | publishers, channels, sessions that start with the system |
 //! | `file/infFile` | a driver, unless the component says itself what its installation comes to |
 //! | `trustInfo`, `localization` | descriptors and texts that the others name |
-//! | what the two tables of [`known`] have | nothing, or what only a running Windows can do |
+//! | what the two tables in `known.rs` have | nothing, or what only a running Windows can do |
 //!
 //! Whatever else is in a manifest nobody asked for, and that is what makes it [`LeftOut`]. A value that cannot be understood is left out too, with
 //! the reason: its package can still be installed by Windows itself. Nothing that a manifest says leads out of the image: paths are put
@@ -95,8 +95,8 @@ struct Compiler<'d> {
     strings: BTreeMap<String, &'d str>,
     /// `securityDescriptorDefinition`s by their names, in lower case.
     descriptors: BTreeMap<String, security::Definition<'d>>,
-    /// Whether its drivers are installed by their INF files.
-    by_inf: bool,
+    /// How its drivers are installed.
+    drivers: drivers::Way,
     effects: Vec<Effect>,
     left_out: Vec<LeftOut>,
 }
@@ -109,7 +109,7 @@ impl<'d> Compiler<'d> {
             is_guest: is_guest(&manifest.identity.architecture, target.machine)?,
             strings: variables::strings(document, &target.language),
             descriptors: security::definitions(document),
-            by_inf: drivers::are_by_inf(document),
+            drivers: drivers::Way::of(document, &manifest.identity),
             effects: Vec::new(),
             left_out: Vec::new(),
         })

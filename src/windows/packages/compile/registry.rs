@@ -273,7 +273,7 @@ fn quad(text: &str) -> Option<u64> {
 }
 
 /// `"a","b"`, or one text without quotes.
-fn texts(text: &str) -> Said<Vec<String>> {
+pub(super) fn texts(text: &str) -> Said<Vec<String>> {
     let text = text.trim();
     let Some(mut rest) = text.strip_prefix('"') else {
         return Ok(Some(text).filter(|text| !text.is_empty()).map(str::to_owned).into_iter().collect());

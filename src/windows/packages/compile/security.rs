@@ -229,7 +229,10 @@ mod tests {
         assert_eq!(file, "O:SYG:SYD:P(A;;0x1200a9;;;BU)(A;;FA;;;SY)S:(AU;SAFA;DCLCRPCRSDWDWO;;;WD)");
         let folder = text("D:P(A;OICI;GRGX;;;BU)(A;OICIIO;GA;;;CO)", Object::Directory).unwrap();
         assert_eq!(folder, "O:SYG:SYD:P(A;;0x1200a9;;;BU)(A;OICIIO;GRGX;;;BU)(A;OICIIO;GA;;;CO)");
-        assert_eq!(text("D:(A;;GA;;;BA)", Object::Service).as_deref(), Some("O:SYG:SYD:(A;;0xf01ff;;;BA)"));
+        assert_eq!(
+            text("D:(A;;GA;;;BA)", Object::Service).as_deref(),
+            Some("O:SYG:SYD:(A;;CCDCLCSWRPWPDTLOCRSDRCWDWO;;;BA)")
+        );
     }
 
     #[test]

@@ -303,7 +303,8 @@ fn services_as_windows_has_them() {
             type="win32UserShareProcess" imagePath="%SystemRoot%\system32\svchost.exe -k UnistackSvcGroup" objectName="LocalSystem"
             requiredPrivileges="SeChangeNotifyPrivilege,SeCreateGlobalPrivilege" sidType="unrestricted" dependOnService="rpcss, http">
           <serviceTrigger action="start" subtype="WNF_STATE_CHANGE" type="WnfStateEvent"><triggerData type="binary" value="7518BCA33E039513"/></serviceTrigger>
-          <serviceTrigger action="start" subtype="RPC_INTERFACE_EVENT" type="NetworkEndpointEvent"><triggerData type="string" value="6D"/></serviceTrigger>
+          <serviceTrigger action="start" subtype="RPC_INTERFACE_EVENT" type="NetworkEndpointEvent"><triggerData type="string" value="6D"/>
+            <triggerData type="string" value="&quot;1&quot;,&quot;2&quot;"/></serviceTrigger>
           <serviceTrigger action="stop" subtype="{{E5323777-F976-4f5b-9B55-B94699C46E44}}" type="DeviceInterfaceArrival"/>
           <failureActions resetPeriod="86400" command="&quot;$(runtime.system32)\s.exe&quot; -safemode"><actions>
             <action delay="10000" type="restartService"/><action delay="1000" type="runCommand"/><action delay="10000" type="none"/></actions></failureActions>
@@ -346,6 +347,8 @@ Service service MessagingService: %SystemRoot%\system32\svchost.exe -k UnistackS
   [TriggerInfo\1] GUID = type 0x3 67d190bc70943941a9babe0bbbf5b74d
   [TriggerInfo\1] Data0 = type 0x3 360044000000
   [TriggerInfo\1] DataType0 = dword 0x2
+  [TriggerInfo\1] Data1 = type 0x3 31000000320000000000
+  [TriggerInfo\1] DataType1 = dword 0x2
   [TriggerInfo\2] Type = dword 0x1
   [TriggerInfo\2] Action = dword 0x2
   [TriggerInfo\2] GUID = type 0x3 773732e576f95b4f9b55b94699c46e44
@@ -570,8 +573,11 @@ fn odd_events_are_left_out() {
 #[test]
 fn drivers_by_their_inf_file_or_their_own_keys() {
     let files = r#"<file name="made.inf" destinationPath="$(runtime.inf)\"><infFile/></file><file name="made.sys" destinationPath="$(runtime.drivers)\"/>"#;
-    let what: Vec<String> = compiled(files).effects.into_iter().map(|effect| effect.what).collect();
-    assert_eq!(what, ["driver made.inf, and the files that it names", r"\Windows\INF\made.inf"]);
+    let what = |compiled: Compiled| compiled.effects.into_iter().map(|effect| effect.what).collect::<Vec<_>>();
+    let placed = [r"\Windows\INF\made.inf", r"\Windows\System32\drivers\made.sys"];
+    assert_eq!(what(compiled(files)), ["driver made.inf, and the files that it names", placed[0], placed[1]]);
+    let whole = read("amd64\" type=\"dualModeDriver", files).unwrap();
+    assert_eq!(what(whole), ["driver made.inf, and the files that it names"]);
     let keys = r#"<registryKeys><registryKey keyName="HKEY_LOCAL_MACHINE\SYSTEM\DriverDatabase\DriverPackages\made.inf_amd64_1"/></registryKeys>"#;
     let compiled = compiled(&format!("{files}{keys}"));
     assert!(compiled.effects.iter().all(|effect| effect.kind != EffectKind::Driver));
@@ -581,7 +587,7 @@ fn drivers_by_their_inf_file_or_their_own_keys() {
 #[test]
 fn what_is_known_and_what_takes_a_running_windows() {
     check(
-        r#"<localization/><rescache/><migration><x y="z"/></migration><imaging/><configuration><configurationSchema/></configuration><deconstructionTool/>
+        r#"<localization/><rescache/><migration><x y="z"/></migration><configuration><configurationSchema/></configuration><deconstructionTool/>
            <languagePack/><deployment/>"#,
         "",
     );
@@ -591,6 +597,7 @@ fn what_is_known_and_what_takes_a_running_windows() {
         r#"<networkComponents><filterDriver/></networkComponents>"#,
         r#"<taskScheduler><Task/></taskScheduler>"#,
         r#"<SppInstaller/>"#,
+        r#"<imaging><sysprepInformation/></imaging>"#,
         r#"<SecureBoot UpdateType="DbxOnly"/>"#,
         r#"<instrumentation><counters/></instrumentation>"#,
         r#"<file name="a"><gac/></file>"#,

@@ -5,11 +5,13 @@
 //! TriggerInfo\0   Type, Action: REG_DWORD; GUID: REG_BINARY; Data0, Data1, ...: REG_BINARY; DataType0, ...: REG_DWORD
 //! ```
 //!
-//! Texts are stored in UTF-16 with their NUL. Numbers and identifiers: Microsoft, "SERVICE_TRIGGER structure", and winsvc.h; the state changes of WNF
+//! Texts are stored in UTF-16 with their NUL, lists of texts as those of a REG_MULTI_SZ (`139`, `TCP`, `System` of the service Browser of a Windows 10), and are
+//! written as these are. Numbers and identifiers: Microsoft, "SERVICE_TRIGGER structure", and winsvc.h; the state changes of WNF
 //! (`WNF_STATE_CHANGE`, type 7): MessagingService of a Windows 10.
 
 use uuid::Uuid;
 
+use super::registry::texts;
 use super::{Said, hex, needed, number, shortened, word};
 use crate::format::assembly::Element;
 use crate::format::hive::Value;
@@ -90,7 +92,8 @@ fn bytes(kind: u32, text: &str) -> Said<Vec<u8>> {
     let odd = || format!("triggerData is '{}'", shortened(text));
     match kind {
         BINARY => hex(text).ok_or_else(odd),
-        STRING => Ok(text.encode_utf16().chain([0]).flat_map(u16::to_le_bytes).collect()),
+        STRING if text.starts_with('"') => Ok(Value::multi_sz(texts(text)?).data),
+        STRING => Ok(Value::sz(text).data),
         LEVEL => number(text).and_then(|level| u8::try_from(level).ok()).map(|level| vec![level]).ok_or_else(odd),
         _ => number(text).map(|keywords| keywords.to_le_bytes().to_vec()).ok_or_else(odd),
     }

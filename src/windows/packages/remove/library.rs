@@ -16,7 +16,8 @@ use crate::windows::packages::records::{self, DEPLOYMENTS, DERIVED, manifest_pat
 const MAX_MANIFEST: usize = 64 << 20;
 
 /// From a manifest to what it changes, and what of it is left out.
-pub(super) type Compile<'c> = &'c dyn Fn(&Element, &Manifest) -> Result<(Vec<Effect>, Vec<LeftOut>)>;
+pub(in crate::windows::packages) type Compile<'c> =
+    &'c dyn Fn(&Element, &Manifest) -> Result<(Vec<Effect>, Vec<LeftOut>)>;
 
 /// The manifests, with their headers.
 pub(super) struct Library<'c> {

@@ -31,7 +31,8 @@ use std::collections::BTreeSet;
 use serde::Serialize;
 
 use self::choose::Chosen;
-use self::library::{Compile, Library};
+pub(super) use self::library::Compile;
+use self::library::Library;
 use super::compile::{self, Target};
 use super::image::{COMPONENTS, Image, SOFTWARE};
 use super::installed::{Installed, PACKAGES, SERVICING, state};
@@ -88,6 +89,13 @@ fn target(installed: &Installed) -> Result<Target> {
     })?;
     let language = installed.languages().first().cloned().unwrap_or_else(|| "en-US".to_owned());
     Ok(Target { machine, language })
+}
+
+/// The same with another compiler.
+#[cfg(test)]
+pub(super) fn remove_by(tree: &mut Tree, name: &str, now: FileTime, compile: Compile<'_>) -> Result<Removed> {
+    let installed = Installed::read(tree)?;
+    remove_with(tree, name, None, now, &installed, compile)
 }
 
 fn remove_with(

@@ -301,7 +301,7 @@ fn write(image: &mut Image<'_>, place: &Place, name: &str, value: Option<Value>)
         (Some(key), Some(value)) => image.open_hive(place)?.set(key, name, value),
         (Some(key), None) => image.open_hive(place)?.delete_value(key, name).map(|_| ()),
         (None, Some(value)) => {
-            let key = image.make_key(place, None)?;
+            let key = image.make_key_again(place)?;
             image.open_hive(place)?.set(key, name, value)
         }
         (None, None) => Ok(()),
@@ -384,8 +384,11 @@ fn restore_keys(image: &mut Image<'_>, place: &Place) -> Result<()> {
         if image.key(&former.place)?.is_some() {
             continue; // somebody has made it anew
         }
-        let key = image.make_key(&former.place, former.gone.as_deref().filter(|descriptor| !descriptor.is_empty()))?;
+        let key = image.make_key_again(&former.place)?;
         let hive = image.open_hive(&former.place)?;
+        if let Some(descriptor) = former.gone.as_deref().filter(|descriptor| !descriptor.is_empty()) {
+            hive.set_descriptor(key, descriptor)?;
+        }
         for (name, value) in former.values.values() {
             hive.set(key, name, value.clone())?;
         }

@@ -3,7 +3,7 @@
 use std::collections::{BTreeMap, HashSet};
 use std::sync::Arc;
 
-use super::in_parallel;
+use super::{in_parallel, some};
 use crate::error::{Context, Error, Kind, Result};
 use crate::format::catalog::{self, FileDigest};
 use crate::windows::drivers::trust::SignatureKind;
@@ -69,12 +69,23 @@ impl Catalog {
             has_sha256: members.iter().any(|member| member.hash == catalog::Hash::Sha256),
         };
         match catalog.verify() {
+            Ok(verified) if verified.is_stamp_broken => {
+                return Err(
+                    Error::corrupt("the time stamp of its signature does not hold").found(some(&verified.remarks))
+                );
+            }
+            Ok(verified) if verified.is_chain_broken => {
+                let error = Error::corrupt("a certificate is not as its issuer has signed it");
+                return Err(error.found(some(&verified.remarks)));
+            }
             Ok(verified) => {
                 read.kind = SignatureKind::of(&verified);
                 read.signer = verified.signer().map(|signer| signer.subject());
                 read.issues = verified.issues;
-                // A time stamp that does not count changes nothing: whose certificate has ended is an issue of its own.
-                read.remarks = verified.remarks;
+                // All of Microsoft's have one; without it nobody can say whether the certificate was valid then.
+                let stands_alone = verified.stamp.is_none();
+                let texts = if stands_alone { &mut read.issues } else { &mut read.remarks };
+                texts.extend(verified.remarks);
             }
             Err(error) if error.kind() == Kind::Unsupported => read.issues.push(error.to_string()),
             Err(error) => return Err(error),

@@ -8,12 +8,15 @@
 //!
 //! | | here | Windows |
 //! |---|---|---|
-//! | a hash, a signature that does not hold, a name that is not that of its identity | error, whatever is allowed | the same: 800F0900h, 80092003h |
+//! | a hash or a signature that does not hold, a manifest with another name than its identity's | error, whatever is allowed | error 800736CCh (ERROR_SXS_FILE_HASH_MISMATCH) and others |
 //! | a manifest that no catalog of the bundle lists | error, if there is any catalog | the same |
-//! | a file of a manifest that is not in the bundle | noted ([`VerifiedManifest::missing`]) | taken from the store if it is there, else 800F081Fh |
-//! | a file without a hash in its manifest, and in no catalog | [`Verified::verdict`] | refuses to hash what it cannot |
+//! | a file of a manifest that is not in the bundle | noted ([`VerifiedManifest::missing`]) | taken from the store if it is there, else 800F081Fh (CBS_E_SOURCE_MISSING) |
+//! | a file without a hash in its manifest, and in no catalog | [`Verified::verdict`] | not known: no package of Microsoft's has one |
 //! | payload that no manifest names | remark | not looked at |
-//! | no catalogs; a signer who is not Microsoft | [`Verified::verdict`] | error 800B0100h and others |
+//! | no catalogs; a signer who is not Microsoft | [`Verified::verdict`] | error 800B0100h (TRUST_E_NOSIGNATURE) and others |
+//!
+//! What no signature is over is checked as well where there is something to check it by: certificates by their issuers, time stamps by their own
+//! signatures, all files by the list of hashes that some cabinets have. What is left is what nobody asks for, such as the version of a catalog's format.
 //!
 //! Windows' own packages are signed by "Microsoft Windows", whose certificate is for parts of Windows (1.3.6.1.4.1.311.10.3.6), below a root of
 //! Microsoft's; some updates by "Microsoft Corporation", for programs. The hardware programme's certificates are below the same roots, but what they
@@ -264,8 +267,8 @@ fn is_microsofts(kind: SignatureKind) -> bool {
 
 fn reason(package: &VerifiedPackage) -> String {
     match (&package.signer, package.kind) {
-        (Some(signer), kind) => format!("{} is not signed by Microsoft, but by {signer} ({kind})", package.id),
-        (None, _) if package.catalog.is_some() => format!("the signature of {} cannot be checked", package.id),
+        (Some(signer), kind) => format!("{}.cat is signed by {signer}, not by Microsoft ({kind})", package.id),
+        (None, _) if package.catalog.is_some() => format!("the signature of {}.cat cannot be checked", package.id),
         (None, _) => format!("nobody has signed {}: it has no catalog", package.id),
     }
 }
