@@ -4,9 +4,12 @@ use std::collections::HashSet;
 
 use super::super::plan::LeftOut;
 use super::ProblemKind;
-use super::index::{ManifestRef, serves, suffices};
+use super::index::{ManifestRef, of_any_language, serves, suffices};
 use super::round::{ComponentNode, Round};
 use crate::format::assembly::{DependencyKind, Identity, Item};
+
+/// Components of one name in all languages: Windows has some hundred languages.
+const MOST_LANGUAGES: usize = 512;
 
 enum Brought {
     At(usize),
@@ -128,16 +131,22 @@ impl<'v> Round<'_, 'v> {
         }
     }
 
-    /// Components that are the same in the languages of the image: those that are there to be had.
+    /// Components that are the same in the languages of the image: those that are there to be had. The same is asked for many times.
     fn bring_languages(&mut self, identity: &Identity) -> Vec<usize> {
+        let key = (of_any_language(identity), identity.version);
+        if let Some(known) = self.languages.get(&key) {
+            return known.clone();
+        }
         let is_any = self.image.languages().is_empty();
-        let all: Vec<ManifestRef<'v>> = self.index.in_any_language(identity).collect();
-        let fit = all.into_iter().filter(|found| {
+        let fits = |found: &ManifestRef<'_>| {
             let there = found.identity();
             self.is_usable(found.bundle) && (there.is_neutral() || is_any || self.image.speaks(&there.language))
-        });
-        let fit: Vec<ManifestRef<'v>> = fit.collect();
-        fit.into_iter().map(|found| self.component(found)).collect()
+        };
+        let fit: Vec<ManifestRef<'v>> =
+            self.index.in_any_language(identity).filter(fits).take(MOST_LANGUAGES).collect();
+        let found: Vec<usize> = fit.into_iter().map(|found| self.component(found)).collect();
+        self.languages.insert(key, found.clone());
+        found
     }
 
     /// What has to be there, once all is in.

@@ -130,7 +130,8 @@ impl<'v> Index<'v> {
     }
 }
 
-fn of_any_language(identity: &Identity) -> String {
+/// What a component is called, whatever its language and version.
+pub(super) fn of_any_language(identity: &Identity) -> String {
     format!("{}~{}~{}", identity.name, identity.architecture, identity.public_key_token).to_lowercase()
 }
 

@@ -6,7 +6,7 @@ use super::super::installed::{Installed, package_family};
 use super::super::plan::LeftOut;
 use super::index::{Index, ManifestRef, PackageRef};
 use super::{Options, Problem, ProblemKind, parents, updates};
-use crate::format::assembly::{Condition, Identity, Item, PackageManifest, Parent};
+use crate::format::assembly::{Condition, Identity, Item, PackageManifest, Parent, Version};
 
 /// A package that goes in, or is there already.
 pub(super) struct PackageNode {
@@ -48,6 +48,8 @@ pub(super) struct Round<'r, 'v> {
     pub(super) components: Vec<ComponentNode<'v>>,
     pub(super) component_at: HashMap<String, usize>,
     pub(super) component_families: HashMap<String, Vec<usize>>,
+    /// What was brought for components of any language, by their names and versions.
+    pub(super) languages: HashMap<(String, Version), Vec<usize>>,
     /// Components up to here have what they ask for.
     pub(super) closed: usize,
     /// What has to be there: for which component.
@@ -109,6 +111,7 @@ impl<'r, 'v> Round<'r, 'v> {
             components: Vec::new(),
             component_at: HashMap::new(),
             component_families: HashMap::new(),
+            languages: HashMap::new(),
             closed: 0,
             needed: Vec::new(),
             problems: Vec::new(),
