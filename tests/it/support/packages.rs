@@ -120,7 +120,7 @@ impl Package {
         Self {
             description: format!("A stand-in for {}", id.name),
             release_type: release_type.into(),
-                head: String::new(),
+            head: String::new(),
             updates: Vec::new(),
             nested: Vec::new(),
             is_signed: true,
