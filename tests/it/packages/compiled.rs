@@ -2,7 +2,7 @@
 
 use nanovhd::base::Machine;
 use nanovhd::format::assembly::{Element, Manifest};
-use nanovhd::format::hive::Hive;
+use nanovhd::format::hive::{Hive, ReadOptions};
 use nanovhd::windows::packages::{Change, Target, compile};
 
 use super::makers::unpacked;
@@ -14,7 +14,8 @@ fn values_are_those_that_windows_has() {
     let Some(files) = unpacked() else { return };
     let Some(manifests) = manifests(&files) else { return };
     let Some(bytes) = windows_file("hives/SYSTEM-win10-1709.xz") else { return };
-    let system = Hive::read(bytes).unwrap();
+    // It was taken from a running Windows, without its logs.
+    let system = Hive::read_with(bytes, ReadOptions { accept_dirty: true, ..ReadOptions::default() }).unwrap();
     let target = Target { machine: Machine::Amd64, language: "en-US".into() };
     let (mut values, mut paths, mut links) = (0, 0, 0);
     for (name, text) in manifests {
