@@ -82,7 +82,10 @@ pub fn compare(a: &[u16], b: &[u16]) -> Ordering {
 
 /// Whether two names are the same to a Windows that ignores case.
 pub fn same(a: &[u16], b: &[u16]) -> bool {
-    a.len() == b.len() && compare_ignoring_case(a, b).is_eq()
+    let table = table();
+    // From the end: names in one directory begin alike (those of the component store for dozens of characters) and end differently.
+    let mut pairs = a.iter().rev().zip(b.iter().rev());
+    a.len() == b.len() && pairs.all(|(a, b)| a == b || table[usize::from(*a)] == table[usize::from(*b)])
 }
 
 #[cfg(test)]

@@ -104,6 +104,8 @@ pub enum Way {
     Installed,
     /// It was there before.
     Already,
+    /// Another one that was given has the same packages.
+    Repeated,
     /// It waits for the first start.
     FirstBoot {
         /// Where.
@@ -117,6 +119,7 @@ impl fmt::Display for PackageStep {
         match &self.way {
             Way::Installed => f.write_str("installed")?,
             Way::Already => f.write_str("was there already")?,
+            Way::Repeated => f.write_str("the same as another one that was given")?,
             Way::FirstBoot { path } => write!(f, "left to the first start, in {path}")?,
         }
         match self.packages.as_slice() {
@@ -158,8 +161,10 @@ struct Candidate {
     signer: Option<String>,
     /// Why it is left to the first start.
     reasons: Vec<String>,
-    /// Which packages it has, as far as that is known without its hashes.
+    /// Which packages and components it has, as far as that is known.
     identities: Vec<Identity>,
+    /// The places of others that have to go in before it, where that is not seen from the plan.
+    needs: Vec<usize>,
 }
 
 /// Those whose way is not decided yet, and what is in them: both in one order.
@@ -221,7 +226,7 @@ impl Edits {
             let mut candidate = Candidate::new(part, group, place);
             match candidate.read(base, &mut outcome.warnings) {
                 Ok(verified) => {
-                    verified.verdict(self.allow_unsigned)?;
+                    verified.verdict(self.allow_unsigned).context(|| candidate.part.origin.clone())?;
                     candidate.know(&verified);
                     here.candidates.push(candidate);
                     here.verified.push(verified);
@@ -241,9 +246,7 @@ impl Edits {
         }
         let sorted = self.decide(image, here, &mut later)?;
         outcome.warnings.extend(sorted.warnings.iter().cloned());
-        later.sort_by_key(|candidate| {
-            (sorted.order.iter().position(|place| *place == candidate.place), candidate.place)
-        });
+        let later = in_order(later, &sorted.order);
         Ok((sorted, later))
     }
 
@@ -283,13 +286,7 @@ impl Edits {
     }
 
     /// Which of those that are planned have to wait for the first start, and why.
-    fn must_wait(
-        &self,
-        problems: &[Problem],
-        plan: &Plan,
-        here: &Here,
-        later: &[Candidate],
-    ) -> Result<Vec<(usize, Vec<String>)>> {
+    fn must_wait(&self, problems: &[Problem], plan: &Plan, here: &Here, later: &[Candidate]) -> Result<Vec<Waits>> {
         let mut waiting = Vec::new();
         for problem in problems {
             let candidate = &here.candidates[problem.bundle];
@@ -297,17 +294,19 @@ impl Edits {
                 return Err(problem.error().context(&candidate.part.origin));
             };
             let reason = format!("it needs {}, which is left to the first start", needed.part.name);
-            waiting.push((problem.bundle, vec![reason]));
+            waiting.push(Waits { candidate: problem.bundle, reasons: vec![reason], needs: Some(needed.place) });
         }
         for (place, candidate) in here.candidates.iter().enumerate() {
             let base = later.iter().find(|other| other.group == candidate.group && other.part.language.is_none());
             if let Some(base) = base.filter(|_| candidate.part.language.is_some()) {
-                waiting.push((place, vec![format!("it belongs to {}", base.part.name)]));
+                let reasons = vec![format!("it belongs to {}", base.part.name)];
+                waiting.push(Waits { candidate: place, reasons, needs: Some(base.place) });
             }
         }
         if self.package_route == Route::FirstBoot {
             let missing = (0..here.candidates.len()).filter(|place| !is_there(plan, *place));
-            waiting.extend(missing.map(|place| (place, vec!["that is what was asked for".to_owned()])));
+            let reason = || "that is what was asked for".to_owned();
+            waiting.extend(missing.map(|place| Waits { candidate: place, reasons: vec![reason()], needs: None }));
             return Ok(waiting);
         }
         let left_out = plan.bundles_with_left_out();
@@ -317,7 +316,8 @@ impl Edits {
                 .found(all.join("; "))
                 .hint("--packages auto leaves those packages to the first start of the Windows"));
         }
-        waiting.extend(left_out.into_iter().map(|place| (place, reasons(plan, place))));
+        let waits = |place| Waits { candidate: place, reasons: reasons(plan, place), needs: None };
+        waiting.extend(left_out.into_iter().map(waits));
         Ok(waiting)
     }
 
@@ -339,7 +339,11 @@ impl Edits {
         let Sorted { here, plan, .. } = sorted;
         let applied = packages::apply::apply(tree, &plan, &here.verified, now)?;
         for (place, candidate) in here.candidates.into_iter().enumerate() {
-            let way = if is_there(&plan, place) { Way::Already } else { Way::Installed };
+            let way = match plan.packages.iter().any(|package| package.bundle == place) {
+                true if is_there(&plan, place) => Way::Already,
+                true => Way::Installed,
+                false => Way::Repeated,
+            };
             outcome.steps.push(candidate.step(way));
         }
         if applied.components > 0 || applied.files > 0 || !applied.hives.is_empty() {
@@ -381,26 +385,53 @@ struct Sorted {
 
 impl Here {
     /// Lets some of them wait.
-    fn wait(&mut self, waiting: Vec<(usize, Vec<String>)>, later: &mut Vec<Candidate>) {
-        let mut place = 0;
+    fn wait(&mut self, waiting: Vec<Waits>, later: &mut Vec<Candidate>) {
+        for waits in &waiting {
+            let candidate = &mut self.candidates[waits.candidate];
+            candidate.reasons.extend(waits.reasons.iter().cloned());
+            candidate.needs.extend(waits.needs);
+        }
         let candidates = std::mem::take(&mut self.candidates).into_iter().zip(std::mem::take(&mut self.verified));
-        for (mut candidate, verified) in candidates {
-            let reasons = waiting.iter().filter(|(waits, _)| *waits == place).flat_map(|(_, reasons)| reasons);
-            candidate.reasons.extend(reasons.cloned());
+        for (candidate, verified) in candidates {
             if candidate.reasons.is_empty() {
                 self.candidates.push(candidate);
                 self.verified.push(verified);
             } else {
                 later.push(candidate);
             }
-            place += 1;
         }
     }
 }
 
+/// One that has to wait for the first start.
+struct Waits {
+    /// Which, by its place among those whose way is not decided.
+    candidate: usize,
+    reasons: Vec<String>,
+    /// The place of one that has to go in before it.
+    needs: Option<usize>,
+}
+
+/// Those that wait, in the order in which they go in: as the plan of all of them has it, those that it does not know last, and each behind
+/// what it needs.
+fn in_order(mut later: Vec<Candidate>, order: &[usize]) -> Vec<Candidate> {
+    let known = |place: usize| order.iter().position(|own| *own == place).unwrap_or(usize::MAX);
+    later.sort_by_key(|candidate| (known(candidate.place), candidate.place));
+    let mut sorted = Vec::with_capacity(later.len());
+    while !later.is_empty() {
+        let is_free = |candidate: &Candidate| {
+            !candidate.needs.iter().any(|needed| later.iter().any(|other| other.place == *needed))
+        };
+        let next = later.iter().position(is_free).unwrap_or(0);
+        sorted.push(later.remove(next));
+    }
+    sorted
+}
+
 impl Candidate {
     fn new(part: Part, group: usize, place: usize) -> Self {
-        Self { part, group, place, packages: Vec::new(), signer: None, reasons: Vec::new(), identities: Vec::new() }
+        let (packages, reasons, identities, needs) = (Vec::new(), Vec::new(), Vec::new(), Vec::new());
+        Self { part, group, place, packages, signer: None, reasons, identities, needs }
     }
 
     /// Reads all of it, and checks its hashes.
@@ -414,7 +445,9 @@ impl Candidate {
         let mut packages: Vec<_> = verified.packages.iter().collect();
         packages.sort_by_key(|package| !package.is_top);
         self.packages = packages.iter().map(|package| package.id.clone()).collect();
-        self.identities = packages.iter().map(|package| package.manifest.identity.clone()).collect();
+        let components = verified.manifests.values().map(|manifest| &manifest.manifest.identity);
+        let all = packages.iter().map(|package| &package.manifest.identity).chain(components);
+        self.identities = all.cloned().collect();
         self.signer = packages.first().and_then(|package| package.signer.clone());
     }
 
@@ -428,7 +461,9 @@ impl Candidate {
     fn brings(&self, problem: &Problem) -> bool {
         let wanted = match &problem.kind {
             ProblemKind::NotApplicable { wanted } => wanted.as_slice(),
-            ProblemKind::MissingPackage { identity } => std::slice::from_ref(identity),
+            ProblemKind::MissingPackage { identity }
+            | ProblemKind::MissingComponent { identity }
+            | ProblemKind::MissingPrerequisite { identity } => std::slice::from_ref(identity),
             _ => return false,
         };
         wanted.iter().any(|wanted| self.identities.iter().any(|own| own.is_same_but_version(wanted)))

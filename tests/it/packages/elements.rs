@@ -193,9 +193,9 @@ fn services() -> Component {
 
 fn firewall() -> Component {
     Component::new("Opens").with(
-        "<firewallRule xmlns=\"urn:schemas-microsoft-com:asm.v3\" Name=\"Made-In-TCP\" InternalName=\"Made-In-TCP\" \
-         Action=\"Allow\" Active=\"TRUE\" Dir=\"In\" Protocol=\"6\" LPort=\"4711\" \
-         App=\"%SystemRoot%\\System32\\made.exe\" Svc=\"made\" Profile=\"Domain\" Desc=\"A made rule\" EmbedCtxt=\"Made\" />",
+        "<firewallRule xmlns=\"urn:schemas-microsoft-com:asm.v3\" internalName=\"Made-In-TCP\" Action=\"Allow\" Active=\"TRUE\" Dir=\"In\" \
+         Protocol=\"TCP\" LPort=\"4711\" Binary=\"%SystemRoot%\\System32\\made.exe\" Service=\"made\" Profile=\"Domain\" Name=\"Made (TCP-In)\" \
+         Desc=\"A made rule\" group=\"Made\" />",
     )
 }
 

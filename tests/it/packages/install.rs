@@ -148,6 +148,10 @@ fn check_records(tools: &Tools, scene: &Scene, volume: &Path, cabinets: &[(Packa
         assert!(get(&software, &key, "InstallName").to_lowercase().ends_with(".mum"));
         assert!(!file_of(tools, volume, &format!("/Windows/servicing/Packages/{id}.mum")).is_empty());
     }
+    // The made image's own, by the same formulas.
+    let own = Id { token: "0000000000000000".into(), ..Id::component("nanovhd-demo-component-000") };
+    let key = format!(r"\Microsoft\Windows\CurrentVersion\SideBySide\Winners\{}\10.0", own.winners_keyform());
+    assert_eq!(get(&software, &key, "@"), "10.0.14393.0");
     // One of them whole.
     let (package, update) = (
         &cabinets
@@ -182,7 +186,7 @@ fn check_links(tools: &Tools, scene: &Scene, volume: &Path) {
             "wimlib-imagex",
             &["dir", text(&captured), "1", "--detailed", "--one-file-only", &format!("--path={path}")],
         );
-        let line = about.lines().find(|line| line.trim_start().starts_with("Hard Link Group ID")).map(str::to_owned);
+        let line = about.lines().find(|line| line.trim_start().starts_with("Link Group ID")).map(str::to_owned);
         line.unwrap_or_else(|| panic!("{path}: {about}"))
     };
     let guest = Id::component("Guest").architecture("x86").keyform();

@@ -142,7 +142,7 @@ fn strict_refuses_and_first_boot_takes_all() {
     let all = ["build", "--media", text(&files), "--image=datacenter", "--output", text(&output)];
     let wanted = ["--package", "Storage", "--package", "Compute", "--allow-unsigned"];
     let (_, words) = fail([&all[..], &wanted, &["--packages=strict"]].concat());
-    assert!(words.contains("networkComponents") && words.contains("Compute"), "{words}");
+    assert!(words.contains("networkComponents") && words.contains("nano-compute"), "{words}");
     assert!(!output.exists());
     let words = build(&files, &output, &[&wanted[..], &["--packages=first-boot"]].concat());
     assert_eq!(words.matches("left to the first start").count(), 4, "{words}");

@@ -15,7 +15,7 @@ use sha1::Sha1;
 use sha2::{Digest, Sha256};
 
 pub(crate) use identity::{Id, text_hash};
-pub(crate) use medium::{medium, roles};
+pub(crate) use medium::medium;
 pub(crate) use pe::with_resource;
 
 use super::catalog::{Identity, Order, Purpose, base64};
@@ -104,7 +104,6 @@ pub(crate) struct Package {
     pub(crate) id: Id,
     pub(crate) description: String,
     release_type: String,
-    attributes: String,
     head: String,
     updates: Vec<Update>,
     nested: Vec<Package>,
@@ -121,7 +120,6 @@ impl Package {
         Self {
             description: format!("A stand-in for {}", id.name),
             release_type: release_type.into(),
-            attributes: String::new(),
             head: String::new(),
             updates: Vec::new(),
             nested: Vec::new(),
@@ -141,26 +139,16 @@ impl Package {
         self
     }
 
-    /// With more attributes of `package`.
-    pub(crate) fn attributes(mut self, text: &str) -> Self {
-        self.attributes = format!(" {text}");
-        self
-    }
-
+    /// Without catalogs, its own and those of packages within it.
     pub(crate) fn unsigned(mut self) -> Self {
         self.is_signed = false;
+        self.nested = self.nested.into_iter().map(Self::unsigned).collect();
         self
     }
 
     /// With a feature of components.
     pub(crate) fn update(mut self, name: &str, components: &[Component]) -> Self {
         self.updates.push(Update { name: name.into(), components: components.to_vec(), ..Update::default() });
-        self
-    }
-
-    /// With components that those of the last feature ask for.
-    pub(crate) fn and(mut self, components: &[Component]) -> Self {
-        self.updates.last_mut().unwrap().silent.extend_from_slice(components);
         self
     }
 
@@ -203,13 +191,12 @@ impl Package {
 
     fn manifest(&self) -> String {
         let mut text = format!(
-            "{HEAD}{ASSEMBLY} description=\"{}\" displayName=\"{}\">\r\n  {}\r\n  <package identifier=\"{}\" releaseType=\"{}\"{}>\r\n{}",
+            "{HEAD}{ASSEMBLY} description=\"{}\" displayName=\"{}\">\r\n  {}\r\n  <package identifier=\"{}\" releaseType=\"{}\">\r\n{}",
             self.description,
             self.id.name,
             self.id.xml(),
             self.id.name,
             self.release_type,
-            self.attributes,
             self.head
         );
         for update in &self.updates {

@@ -12,7 +12,7 @@
 //! are. One that only waits in the store (`staged`) is put into place. So doing it twice changes nothing.
 //!
 //! A name that leads to a file of another component, an older version mostly, leads to the new one's file from then on; the other file stays
-//! in its own folder of the store. A file that belongs to no component is kept, and what a value was before is noted ([`super::journal`]): taking the
+//! in its own folder of the store. A file that belongs to no component is kept, and what a value was before is noted (`packages/journal.rs`): taking the
 //! package out gives both back. Of a directory or key that is there, the security descriptor stays.
 //!
 //! # What Windows does otherwise
@@ -21,6 +21,8 @@
 
 mod registry;
 mod store;
+#[cfg(test)]
+mod tests;
 
 pub(super) use registry::{is_same_part, parts, text, with_text};
 pub(super) use store::is_version_of;

@@ -11,7 +11,7 @@
 //! | what others say of it | what becomes of it |
 //! |---|---|
 //! | a component that this program has put in sets it too | as that one has it |
-//! | the account has it ([`super::journal`]) | as it was before |
+//! | the account has it (`packages/journal.rs`) | as it was before |
 //! | another component sets it too | as that one has it: the highest version that is left, if it is the same component |
 //! | the account has that it was not there, or nobody put the component in here | it goes; keys and directories when nothing is left in them |
 //! | it was so before | it stays |
@@ -19,7 +19,7 @@
 //! What somebody has changed since stays as it is.
 //!
 //! # What is not given back
-//! `VersionedIndex` of the `COMPONENTS` hive, which Windows makes anew (see [`super::records`]); changes of a driver's INF file
+//! `VersionedIndex` of the `COMPONENTS` hive, which Windows makes anew (see `packages/records.rs`); changes of a driver's INF file
 //! outside of devices and services, as the driver store has it; what a Windows that ran in between has made of it.
 
 mod choose;

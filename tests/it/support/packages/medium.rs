@@ -44,7 +44,7 @@ fn service(name: &str) -> Component {
 }
 
 /// The packages of the medium: the names of their cabinets, the neutral part, the English one.
-pub(crate) fn roles() -> Vec<(&'static str, Package, Package)> {
+fn roles() -> Vec<(&'static str, Package, Package)> {
     let switch = "<networkComponents xmlns=\"urn:schemas-microsoft-com:asm.v3\"><networkComponent id=\"nano_switch\" /></networkComponents>";
     ["Containers", "Compute", "Guest", "Storage"]
         .map(|name| {

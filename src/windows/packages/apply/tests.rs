@@ -2,17 +2,19 @@
 
 use std::collections::BTreeMap;
 
-use super::apply::{Applied, Source, apply_from};
-use super::compile::{Target, compile};
-use super::installed::SERVICING;
-use super::plan::{Change, ComponentPlan, Effect, EffectKind, PackagePlan, Payload, Plan, UpdatePlan};
-use super::remove::remove;
+use super::{Applied, Source, apply_from};
 use crate::base::{FileTime, Machine, Name};
 use crate::error::Kind;
 use crate::format::assembly::{Element, Identity, Manifest, Version};
 use crate::format::hive::{Hive, KeyId, Value};
 use crate::tree::{Content, Link, NodeId, Tree, attributes};
 use crate::windows::drivers::Signature;
+use crate::windows::packages::compile::{Target, compile};
+use crate::windows::packages::installed::SERVICING;
+use crate::windows::packages::plan::{
+    Change, ComponentPlan, Effect, EffectKind, PackagePlan, Payload, Plan, UpdatePlan,
+};
+use crate::windows::packages::remove::remove;
 use crate::windows::registry::read_hive;
 use crate::windows::tests::{executable, tree_of};
 
@@ -625,7 +627,7 @@ fn keys_that_a_component_deletes_come_back() {
         }
         Ok((effects, Vec::new()))
     };
-    super::remove::remove_by(&mut tree, "Own-Package", LATER, &compiled).unwrap();
+    crate::windows::packages::remove::remove_by(&mut tree, "Own-Package", LATER, &compiled).unwrap();
     for (path, expected) in HIVES.iter().zip(&before) {
         assert_eq!(keys(&tree, path), *expected, "{path}");
     }
