@@ -17,8 +17,6 @@ pub mod plan;
 mod records;
 pub mod remove;
 pub mod resolve;
-#[cfg(test)]
-mod servicing_tests;
 pub mod verify;
 #[cfg(test)]
 mod wcp_sample;
