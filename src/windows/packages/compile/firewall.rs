@@ -26,6 +26,14 @@ const ACTIONS: [(&str, &str); 3] = [("Allow", "Allow"), ("Block", "Block"), ("By
 const DIRECTIONS: [(&str, &str); 2] = [("In", "In"), ("Out", "Out")];
 const PROFILES: [(&str, &str); 3] = [("Domain", "Domain"), ("Private", "Private"), ("Public", "Public")];
 const PROTOCOLS: [(&str, &str); 4] = [("TCP", "6"), ("UDP", "17"), ("ICMPv4", "1"), ("ICMPv6", "58")];
+/// Attributes with a text, by the name of the schema or by that of the field, and the field.
+const TEXTS: [(&[&str], &str); 5] = [
+    (&["Binary", "App"], "App"),
+    (&["Service", "Svc"], "Svc"),
+    (&["Name"], "Name"),
+    (&["Desc"], "Desc"),
+    (&["group", "EmbedCtxt"], "EmbedCtxt"),
+];
 /// Ports that stand for what some service opens.
 const PORTS: [(&str, &str); 2] = [("RPC", "RPC"), ("RPC-EPMap", "RPC-EPMap")];
 
@@ -59,11 +67,13 @@ impl Compiler<'_> {
         for field in ["LA4", "RA4", "LA6", "RA6"] {
             fields.extend(list(rule.attribute(field).unwrap_or_default()).into_iter().map(|address| (field, address)));
         }
-        const TEXTS: [(&str, &str); 5] =
-            [("Binary", "App"), ("Service", "Svc"), ("Name", "Name"), ("Desc", "Desc"), ("group", "EmbedCtxt")];
-        for (attribute, field) in TEXTS {
-            if let Some(text) = rule.filled(attribute) {
+        for (attributes, field) in TEXTS {
+            let mut said = attributes.iter().filter_map(|attribute| rule.filled(attribute));
+            if let Some(text) = said.next() {
                 fields.push((field, self.text(text)?));
+            }
+            if said.next().is_some() {
+                return Err(format!("{field} is said twice"));
             }
         }
         fields.extend(

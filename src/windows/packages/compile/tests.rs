@@ -462,7 +462,7 @@ fn rules_of_the_firewall() {
     );
     assert_eq!(
         text(
-            r#"Protocol="TCP" Profile="Public,Private" LPort="80,49152-65535,rpc-epmap" RA4="LocalSubnet" RA6="LocalSubnet" Binary="$(runtime.system32)\svchost.exe" Service="x" Edge="TRUE" Defer="App""#
+            r#"Protocol="TCP" Profile="Public,Private" LPort="80,49152-65535,rpc-epmap" RA4="LocalSubnet" RA6="LocalSubnet" App="$(runtime.system32)\svchost.exe" Svc="x" Edge="TRUE" Defer="App""#
         ),
         r"FPSSMBD-iWARP-In-TCP: v2.10|Action=Allow|Active=FALSE|Dir=In|Protocol=6|Profile=Private|Profile=Public|LPort=80|LPort2_10=49152-65535|LPort=RPC-EPMap|RA4=LocalSubnet|RA6=LocalSubnet|App=C:\Windows\System32\svchost.exe|Svc=x|Name=@FirewallAPI.dll,-28603|Edge=TRUE|Defer=App|"
     );
@@ -474,6 +474,7 @@ fn rules_of_the_firewall() {
         r#"LPort="9-1""#,
         r#"Profile="Home""#,
         r#"RMauth="x""#,
+        r#"App="a" Binary="b""#,
         r#"Desc="a|Action=Block""#,
     ] {
         let compiled = rule(odd);
