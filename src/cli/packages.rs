@@ -137,7 +137,8 @@ fn of_medium(media: &Media, command: &Packages, json: bool, env: &mut Env<'_>) -
         (None, Some(selector)) => Some(Source::of_medium(media, None, selector)?),
         _ => into(command, env)?,
     };
-    offers(&sources, image.as_ref(), command, json, env)
+    let is_listing = command.package.is_empty();
+    offers(&sources, image.as_ref(), is_listing, command, json, env)
 }
 
 fn of_source(source: &PackageSource, command: &Packages, json: bool, env: &mut Env<'_>) -> Result<()> {
@@ -146,7 +147,7 @@ fn of_source(source: &PackageSource, command: &Packages, json: bool, env: &mut E
             .context(command.source.name()));
     }
     let image = into(command, env)?;
-    offers(std::slice::from_ref(source), image.as_ref(), command, json, env)
+    offers(std::slice::from_ref(source), image.as_ref(), false, command, json, env)
 }
 
 /// The image that packages are judged for.
@@ -169,9 +170,11 @@ fn into(command: &Packages, env: &mut Env<'_>) -> Result<Option<Source>> {
     Ok(Some(source))
 }
 
+/// What there is. A listing has a line for each; packages that were named are read in full.
 fn offers(
     sources: &[PackageSource],
     image: Option<&Source>,
+    is_listing: bool,
     command: &Packages,
     json: bool,
     env: &mut Env<'_>,
@@ -191,8 +194,6 @@ fn offers(
         counts.push(picked.parts.len());
         parts.extend(picked.parts);
     }
-    // A medium's packages are many: they are read in full only for an image, or by name.
-    let is_listing = image.is_none() && sources.len() > 1;
     let mut judged = Vec::new();
     if let Some(image) = image {
         let Preview { image, plan, parts, warnings } =
@@ -212,7 +213,7 @@ fn offers(
         report.packages.push(offer);
     }
     output::warnings(env, &report.warnings)?;
-    if json { output::json(env, &report) } else { print::offers(&report, is_listing || sources.len() > 1, env) }
+    if json { output::json(env, &report) } else { print::offers(&report, is_listing, env) }
 }
 
 /// What --package takes for it.

@@ -240,7 +240,7 @@ pub(super) fn little_room(needed: u64, free: u64) -> Option<String> {
     (needed > free).then(|| {
         format!(
             "the packages that are left to the first start need some {} MiB of free space then, and the volume has {} MiB: make the disk \
-             larger (--size), or they will fail",
+             larger (--size of `nanovhd build`), or they will fail",
             needed.div_ceil(1 << 20),
             free >> 20
         )
