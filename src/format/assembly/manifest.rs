@@ -104,11 +104,12 @@ impl Dependency {
             ["discoverable", "buildFilter"].iter().any(|silent| name.eq_ignore_ascii_case(silent))
         });
         for assembly in element.children("dependentAssembly") {
-            let kind = match assembly.filled("dependencyType") {
-                Some(kind) if kind.eq_ignore_ascii_case("install") => DependencyKind::Install,
-                None => DependencyKind::Prerequisite,
-                Some(kind) if kind.eq_ignore_ascii_case("prerequisite") => DependencyKind::Prerequisite,
-                Some(kind) => DependencyKind::Other(kind.to_owned()),
+            let kind = match (assembly.filled("dependencyType"), resource) {
+                (_, Some(other)) if !is_resource => DependencyKind::Other(format!("resourceType {other}")),
+                (Some(kind), _) if kind.eq_ignore_ascii_case("install") => DependencyKind::Install,
+                (None, _) => DependencyKind::Prerequisite,
+                (Some(kind), _) if kind.eq_ignore_ascii_case("prerequisite") => DependencyKind::Prerequisite,
+                (Some(kind), _) => DependencyKind::Other(kind.to_owned()),
             };
             let identity = assembly.child("assemblyIdentity");
             let identity = identity.ok_or_else(|| Error::corrupt("a dependency that names no assembly"))?;
@@ -226,6 +227,8 @@ mod tests {
         assert_eq!(file.sha256.unwrap()[..4], [0xDF, 0x5C, 0x2A, 0x9B]);
         assert_eq!(manifest.file("old.dll").unwrap().sha1.unwrap()[..3], [0xDA, 0x39, 0xA3]);
         assert_eq!(manifest.file("bare.dll").unwrap().sha256, None);
+        let other = read(&MANIFEST.replace("resourceType=\"Resources\"", "resourceType=\"Else\"")).unwrap();
+        assert_eq!(other.dependencies[0].kind, DependencyKind::Other("resourceType Else".into()));
         let unread: Vec<_> = document.unread().into_iter().map(|unread| unread.path).collect();
         assert_eq!(unread, ["dependency/dependentOS", "file@destinationPath"]);
         assert!(

@@ -324,7 +324,10 @@ impl<'r, 'v> Round<'r, 'v> {
         let first = self.packages.len();
         let mut passed_over = PassedOver::default();
         for top in self.index.tops(bundle) {
-            self.warn_of_versions(self.manifest(top));
+            let manifest = self.manifest(top);
+            if self.image.package(&manifest.identity.package_id()).is_none_or(|package| !package.is_installed()) {
+                self.warn_of_versions(manifest);
+            }
             let parent = match self.parent_of(self.manifest(top)) {
                 ParentFound::Is(id) => Some(id),
                 ParentFound::NotWanted | ParentFound::Missing => None,
