@@ -176,6 +176,7 @@ fn driver_inf() -> Vec<Package> {
 fn services() -> Component {
     Component::new("Serves")
         .file(SYSTEM32, "made.exe", &program(7, 2000))
+        .file(r"$(runtime.drivers)\", "madedrv.sys", &program(8, 2000))
         .with(&service(
             "<serviceData name=\"made\" displayName=\"@%SystemRoot%\\System32\\made.exe,-1\" description=\"A made service\" errorControl=\"normal\" \
              start=\"delayedAuto\" type=\"win32ShareProcess\" imagePath=\"%SystemRoot%\\System32\\svchost.exe -k netsvcs\" \
