@@ -311,7 +311,11 @@ impl Edits {
         }
         let left_out = plan.bundles_with_left_out();
         if self.package_route == Route::Strict && !left_out.is_empty() {
-            let all: Vec<String> = plan.left_out().map(|(file, left)| reason(&file, left)).collect();
+            let of_one = |place: &usize| {
+                let name = &here.candidates[*place].part.name;
+                reasons(plan, *place).into_iter().map(move |reason| format!("{name}: {reason}"))
+            };
+            let all: Vec<String> = left_out.iter().flat_map(of_one).collect();
             return Err(Error::unsupported("packages of which something cannot be carried out")
                 .found(all.join("; "))
                 .hint("--packages auto leaves those packages to the first start of the Windows"));
