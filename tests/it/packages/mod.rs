@@ -85,12 +85,14 @@ fn said(args: &[&str]) -> String {
 fn differences(a: &Path, b: &Path) -> Vec<String> {
     let output = output(nanovhd(["diff", text(a), text(b), "--ignore=disk"]));
     assert!(output.status.code().is_some_and(|code| code < 2), "{}", String::from_utf8_lossy(&output.stderr));
-    let is_of_hive = |line: &str| {
-        line.starts_with(r"= \Windows\System32\config\")
-            && line.ends_with(": a hive that means the same in other bytes")
-            || line.starts_with(r"~ \Windows\System32\config\") && line.contains(": modified ")
-    };
     let found = String::from_utf8_lossy(&output.stdout).into_owned();
+    let hive = |line: &str| {
+        let path = line.strip_prefix("= ")?.strip_suffix(": a hive that means the same in other bytes")?;
+        Some(path.to_owned())
+    };
+    let hives: Vec<String> = found.lines().filter_map(hive).collect();
+    let is_of_hive =
+        |line: &str| hive(line).is_some() || hives.iter().any(|path| line.starts_with(&format!("~ {path}: modified ")));
     let lines = found.lines().filter(|line| !is_of_hive(line) && !line.starts_with("different: "));
     lines.map(str::to_owned).collect()
 }
