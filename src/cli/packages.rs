@@ -187,7 +187,7 @@ fn offers(
     let mut counts = Vec::new();
     for source in sources {
         let picked = match &installed {
-            Some(installed) => source.parts(&installed.languages()),
+            Some(installed) => source.parts(installed.languages()),
             None => source.parts_of_all_languages(),
         };
         report.warnings.extend(picked.warnings);

@@ -8,7 +8,7 @@ use nanovhd::codec::lzms::Decoder;
 use crate::support::tools::{Tools, text};
 
 #[path = "../../src/codec/lzms/samples.rs"]
-mod samples;
+pub(crate) mod samples;
 
 const FLAG_COMPRESSED: u8 = 4;
 const FLAG_SOLID: u8 = 0x10;

@@ -28,8 +28,10 @@ const FIRST: &str = "NANOVHD_CORRUPTIONS_FIRST";
 const USUAL: usize = 300;
 const TIMES: usize = 4;
 
+type Documents = BTreeMap<String, Vec<u8>>;
+
 /// The base manifest, and the documents of a package by Windows.
-fn real() -> Option<(Vec<u8>, BTreeMap<String, Vec<u8>>)> {
+fn real() -> Option<(Vec<u8>, Documents)> {
     let (base, cabinet) = (testdata(BASE)?, testdata(CABINET)?);
     let cabinet = Cabinet::open(Arc::new(fs::read(cabinet).unwrap())).unwrap();
     let mut files = BTreeMap::<String, Vec<u8>>::new();
@@ -94,16 +96,13 @@ fn made_manifests_come_back() {
 /// Blocks of chunks by wimlib.
 #[test]
 fn blocks_of_lzms_follow_each_other() {
-    #[path = "../../src/codec/lzms/samples.rs"]
-    #[allow(dead_code)]
-    mod samples;
     let chunks = [
         &include_bytes!("../data/lzms/words.lzms")[..],
         include_bytes!("../data/lzms/records.lzms"),
         include_bytes!("../data/lzms/code.lzms"),
     ];
     let wanted = ["words", "records", "code"]
-        .map(|name| samples::all().into_iter().find(|(other, _)| *other == name).unwrap().1);
+        .map(|name| crate::lzms::samples::all().into_iter().find(|(other, _)| *other == name).unwrap().1);
     let number = |number: usize| (number as u32).to_le_bytes();
     let mut file = [b"DCS\x01", &number(3)[..], &number(wanted.iter().map(Vec::len).sum())].concat();
     for (chunk, data) in chunks.iter().zip(&wanted) {

@@ -262,7 +262,7 @@ fn numbers_are_as_described() {
 fn the_longest_codewords_come_first() {
     let code = Code::new(&[1, 2, 3, 3]).unwrap();
     // 000 and 001, then 01, then 1: behind the padding's three bits 000, 01 and 1, each from its top bit on.
-    let mut bits = Bits::new(&[0b1_0000_111, 0b1]).unwrap();
+    let mut bits = Bits::new(&[0b1000_0111, 0b1]).unwrap();
     assert_eq!([(); 3].map(|()| code.read(&mut bits).unwrap()), [2, 1, 0]);
     assert_eq!(bits.left(), 0);
     for lengths in [&[1, 1, 1][..], &[2], &[1, 2], &[17], &[16, 16, 16]] {

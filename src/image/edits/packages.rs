@@ -256,7 +256,7 @@ impl Edits {
         let mut parts = Vec::new();
         let mut group = 0;
         for source in &self.packages {
-            let picked = source.parts(&languages);
+            let picked = source.parts(languages);
             warnings.extend(picked.warnings);
             for part in picked.parts {
                 group += usize::from(part.language.is_none());

@@ -103,7 +103,7 @@ impl Part {
     /// Reads all of it, and checks that it is what was signed. `base` is what manifests are packed against.
     ///
     /// # Errors
-    /// Those of [`Bundle::read`] and [`verify`].
+    /// Those of [`Bundle::read`] and [`verify`](crate::windows::packages::verify()).
     pub fn inspect(&self, base: Option<&[u8]>) -> Result<Inspection> {
         self.verified(base).map(|(verified, remarks)| Inspection::of(&verified, remarks))
     }

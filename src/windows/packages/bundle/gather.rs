@@ -83,11 +83,14 @@ pub(super) fn gather(tree: &Tree, wanted: Vec<Wanted>) -> Result<Vec<Gathered>> 
     Ok(gathered)
 }
 
+/// Blobs of one store that are on their way: as payload, and as documents.
+type Flows = HashMap<BlobId, [Option<Mutex<Flow>>; 2]>;
+
 type Blobs = HashMap<(StoreId, BlobId, bool), Gathered>;
 
 /// One pass over each store.
 fn gather_blobs(tree: &Tree, wanted: &[Wanted], threads: NonZeroUsize, limits: &Limits) -> Result<Blobs> {
-    let mut flows: BTreeMap<StoreId, HashMap<BlobId, [Option<Mutex<Flow>>; 2]>> = BTreeMap::new();
+    let mut flows: BTreeMap<StoreId, Flows> = BTreeMap::new();
     for file in wanted {
         if let Content::Blob { store, blob, len } = &file.content {
             let flow = &mut flows.entry(*store).or_default().entry(*blob).or_default()[usize::from(file.is_kept)];
@@ -114,7 +117,7 @@ fn gather_blobs(tree: &Tree, wanted: &[Wanted], threads: NonZeroUsize, limits: &
 }
 
 struct Sink<'a> {
-    flows: &'a HashMap<BlobId, [Option<Mutex<Flow>>; 2]>,
+    flows: &'a Flows,
     limits: &'a Limits,
 }
 

@@ -80,7 +80,7 @@ impl Entry {
 
 impl Bundle {
     /// Reads all files of a tree, once, in the order in which they are stored. Hashes that the bundle itself lists (`$filehashes$.dat`) are checked
-    /// on the way; whether it is what was signed is for [`verify`](super::verify).
+    /// on the way; whether it is what was signed is for [`verify`](super::verify()).
     ///
     /// # Errors
     /// [`Invalid`](crate::error::Kind::Invalid) if there is no package in it, [`Unsupported`](crate::error::Kind::Unsupported) for one whose

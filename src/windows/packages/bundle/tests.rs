@@ -1,3 +1,5 @@
+//! What bundles are refused, and what is known of those that are not.
+
 use std::num::NonZeroUsize;
 
 use super::*;

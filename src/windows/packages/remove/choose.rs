@@ -219,8 +219,7 @@ fn brought(going: &[Known<'_>], staying: &[Known<'_>]) -> Vec<Identity> {
         });
         identities.collect()
     };
-    let kept: BTreeSet<String> =
-        staying.iter().flat_map(|known| items(known)).map(|identity| identity.keyform()).collect();
+    let kept: BTreeSet<String> = staying.iter().flat_map(items).map(|identity| identity.keyform()).collect();
     let mut seen = BTreeSet::new();
     going
         .iter()

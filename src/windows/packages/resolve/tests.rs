@@ -1,3 +1,5 @@
+//! Packages against images, both made in memory.
+
 use std::collections::BTreeMap;
 use std::fmt::Write;
 
