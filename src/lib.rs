@@ -8,14 +8,19 @@
 //! ```text
 //! 6  cli       arguments, words, progress, exit codes; one file per command
 //! 5  image     the host's files and all that is done with them: opened disks and their chains (opened, chain, source), media, lookups in
-//!              trees, and a plan and its doing for build, edit, capture, convert, extract; diff; verify; the machines and their
-//!              devices (target, coverage); the seed
+//!              trees, where drivers and packages come from, and a plan and its doing for build, edit, capture, convert, extract; diff;
+//!              verify; the machines and their devices (target, coverage); the seed
 //! 4  verify    whether an image is what Windows and the firmware take as clean; shares no code with the writers
-//! 3  windows   a tree that is known to be a Windows: its hives, its boot files, its setup (name, password, WinRM, first start)
+//! 3  windows   a tree that is known to be a Windows: its hives, its boot files, its setup (name, password, WinRM, first start),
+//!              drivers (compiled, ranked, stored), packages (verified, resolved, compiled to a plan, put in and taken out)
 //! 2  format    one place per on-disk format
 //!                wim              sources that fill a Tree, and back
 //!                udf iso9660      installation media: a Tree of files that are read where they lie
+//!                cab nsis         what drivers and packages come in
 //!                hive bcd reg     documents: bytes <-> value (bcd lies on hive, the only sideways step)
+//!                inf assembly     documents that say what drivers and packages are
+//!                catalog          who signed which files
+//!                delta            documents and files that Windows keeps packed in themselves
 //!                certificate      a self-signed certificate and its PFX
 //!                ntfs             Tree -> Plan -> Disk, and back
 //!                fat              a Tree into an EFI system partition, and out of one

@@ -26,7 +26,7 @@ if exist "%~dp0%~1" del /f /q /a "%~dp0%~1"
 exit /b
 
 :ask
-rem A restart from within SetupComplete.cmd leaves a setup that is not complete: another process waits for its end.
+rem A restart from within SetupComplete.cmd leaves a setup that is not complete: another process waits for the end of both.
 echo "A restart is wanted, when setup is complete" >> "%LOG%"
 schtasks.exe /Create /F /TN "nanovhd restart" /RU SYSTEM /SC ONCE /ST 00:00 /TR "cmd.exe /d /c %~f0 restart %FAILED%" >> "%LOG%" 2>&1
 if not errorlevel 1 schtasks.exe /Run /TN "nanovhd restart" >> "%LOG%" 2>&1
@@ -38,12 +38,15 @@ exit /b 3010
 set TRIES=0
 :wait
 ping.exe -n 6 127.0.0.1 >nul 2>&1
+if exist "%SystemRoot%\Setup\Scripts\setupcomplete.running" goto again
 set STATE=
 for /f "tokens=3" %%v in ('reg.exe query HKLM\SYSTEM\Setup /v SystemSetupInProgress 2^>nul') do set STATE=%%v
 if "%STATE%"=="0x0" goto now
+:again
 set /a TRIES+=1
 if %TRIES% LSS 1440 goto wait
 echo "Setup is not complete after two hours: the restart is left to you" >> "%LOG%"
+schtasks.exe /Delete /F /TN "nanovhd restart" >nul 2>&1
 exit
 
 :now

@@ -4,9 +4,12 @@ rem Each step runs in a shell of its own: none can end the others, or keep secre
 if not "%~1"=="" goto %~1
 set SCLOG=%SystemRoot%\Setup\Scripts\setupcomplete.log
 echo "SetupComplete begins, %DATE% %TIME%" >> "%SCLOG%"
+rem Who restarts the machine later waits until this file is gone.
+echo running > "%SystemRoot%\Setup\Scripts\setupcomplete.running"
 {run}
 rem Secrets go last, whatever came before.
 {secrets}
 echo "SetupComplete ends, %DATE% %TIME%" >> "%SCLOG%"
+if exist "%SystemRoot%\Setup\Scripts\setupcomplete.running" del /f /q "%SystemRoot%\Setup\Scripts\setupcomplete.running"
 exit /b 0
 {steps}

@@ -2,10 +2,10 @@
 //!
 //! They are copied into [`FOLDER`], with a script (`templates/Packages.cmd`) that a step of `SetupComplete.cmd` calls. It gives one after the
 //! other to `dism /Online /Add-Package`, says in [`LOG`] what came of each, removes those that went well, and leaves the others where
-//! they are. If one of them wants a restart (exit code 3010), a process of its own waits until Windows' setup is complete
-//! (`HKLM\SYSTEM\Setup`, `SystemSetupInProgress`) and restarts the machine: from within `SetupComplete.cmd` that "will put the system in a bad
-//! state" (Microsoft, "Add a custom script to Windows Setup"). The process is a scheduled task, or where there is no `schtasks.exe` one
-//! that `start` starts.
+//! they are. If one of them wants a restart (exit code 3010), a process of its own waits until `SetupComplete.cmd` is through (its mark,
+//! `setupcomplete.running`, is gone) and Windows' setup is complete (`HKLM\SYSTEM\Setup`, `SystemSetupInProgress`), and restarts the machine:
+//! from within `SetupComplete.cmd` that "will put the system in a bad state" (Microsoft, "Add a custom script to Windows Setup"). The process
+//! is a scheduled task, or where there is no `schtasks.exe` one that `start` starts.
 //!
 //! What is there already stays in the queue; a package of the same name takes its place.
 //!
@@ -254,7 +254,7 @@ mod tests {
     #[test]
     fn labels_are_there() {
         let labels: Vec<&str> = TEMPLATE.lines().filter_map(|line| line.strip_prefix(':')).collect();
-        assert_eq!(labels, ["add", "ask", "restart", "wait", "now"]);
+        assert_eq!(labels, ["add", "ask", "restart", "wait", "again", "now"]);
         let words: Vec<&str> = TEMPLATE.split_whitespace().collect();
         let targets = words.windows(2).filter(|pair| pair[0] == "goto").map(|pair| pair[1]);
         assert!(targets.clone().count() >= 4 && targets.clone().all(|target| labels.contains(&target)));

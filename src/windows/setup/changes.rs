@@ -30,6 +30,16 @@ impl Hives {
     pub(super) fn control_set(&self, path: &str) -> Option<KeyId> {
         self.system.open_at(self.set, path)
     }
+
+    /// Whether this Windows is set up already, and not prepared to be so once more (Microsoft, "Windows Setup States"): it runs no
+    /// `SetupComplete.cmd` then.
+    pub(super) fn is_set_up(&self) -> bool {
+        let state = |software: &Hive| {
+            let key = software.open(r"Microsoft\Windows\CurrentVersion\Setup\State")?;
+            software.value(key, "ImageState")?.as_text()
+        };
+        self.software.as_ref().and_then(state).is_some_and(|state| state == "IMAGE_STATE_COMPLETE")
+    }
 }
 
 /// Values that are to be set, by keys.

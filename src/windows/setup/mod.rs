@@ -122,6 +122,13 @@ impl Setup {
             script.secrets.push(winrm::PFX.into());
         }
 
+        if !script.is_empty() && hives.is_set_up() {
+            report.warnings.push(
+                "this Windows has been set up (its ImageState is IMAGE_STATE_COMPLETE): it runs SetupComplete.cmd only after `sysprep \
+                 /generalize`; until then, run it by hand"
+                    .into(),
+            );
+        }
         report.holds_secrets = !script.secrets.is_empty();
         changes.apply(tree, now)?;
         if let Some(unattend) = unattend {

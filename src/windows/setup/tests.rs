@@ -151,6 +151,20 @@ fn the_images_own_script_runs_first() {
 }
 
 #[test]
+fn a_windows_that_is_set_up_runs_no_script() {
+    let mut tree = image();
+    let mut software = registry::read_hive(&tree, &format!(r"{CONFIG}\SOFTWARE")).unwrap().unwrap();
+    let key = software.create_key(r"Microsoft\Windows\CurrentVersion\Setup\State").unwrap();
+    software.set_value(key, "ImageState", Value::sz("IMAGE_STATE_COMPLETE")).unwrap();
+    place::put(&mut tree, &format!(r"{CONFIG}\SOFTWARE"), software.to_bytes().unwrap(), Access::Inherited, NOW)
+        .unwrap();
+    let setup = Setup { first_start: vec![complete::Step::command("echo hello").unwrap()], ..Setup::default() };
+    let report = setup.apply(&mut tree, NOW).unwrap();
+    assert!(report.warnings.iter().any(|warning| warning.contains("sysprep")), "{:?}", report.warnings);
+    assert!(setup.apply(&mut image(), NOW).unwrap().warnings.is_empty());
+}
+
+#[test]
 fn without_firewall_rules_the_first_start_makes_them() {
     let hives = (format!(r"{CONFIG}\SYSTEM"), bare_system());
     let software = (format!(r"{CONFIG}\SOFTWARE"), Hive::new("SOFTWARE", NOW).unwrap().to_bytes().unwrap());
