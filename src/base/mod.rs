@@ -18,6 +18,7 @@ pub mod security;
 pub mod sparse;
 pub mod upcase;
 pub mod version;
+pub mod words;
 
 pub use filetime::FileTime;
 pub use io::{Disk, MemoryDisk, ReadAt, Slice};

@@ -6,6 +6,8 @@ pub mod drivers;
 mod hive_files;
 pub mod packages;
 mod place;
+#[cfg(test)]
+mod program_sample;
 pub mod regedit;
 pub mod registry;
 pub mod setup;

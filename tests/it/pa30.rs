@@ -13,11 +13,9 @@ use nanovhd::format::delta;
 use nanovhd::windows::packages::base;
 
 use crate::support::pa30::encode_dcm;
+use crate::support::program_sample::with_resource;
 use crate::support::random_tree::Random;
 use crate::support::tools::testdata;
-
-#[path = "../../src/windows/packages/wcp_sample.rs"]
-mod wcp_sample;
 
 const CABINET: &str = "packages/OpenSSH-Client-Package~31bf3856ad364e35~amd64~~.cab";
 const BASE: &str = "packages/servicing-stack-base-manifest.xml";
@@ -76,7 +74,7 @@ fn manifests_by_windows_are_in_their_catalogs() {
 #[test]
 fn the_base_manifest_comes_out_of_a_program() {
     let Some((document, files)) = real() else { return };
-    let base = base::of_file(&wcp_sample::wcp(&document)).unwrap();
+    let base = base::of_file(&with_resource(614, 1, &document)).unwrap();
     assert_eq!(*base, *document);
     let packed = files.values().find(|bytes| delta::is_packed(bytes)).unwrap();
     assert!(delta::unpack(packed, Some(&base), LIMIT).unwrap().starts_with(b"<?xml"));

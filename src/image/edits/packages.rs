@@ -22,6 +22,7 @@ use serde::Serialize;
 
 use super::{Edits, Step};
 use crate::base::extents::Extents;
+use crate::base::words::some;
 use crate::base::{FileTime, ReadAt};
 use crate::error::{Context, Error, Kind, Result};
 use crate::format::assembly::Identity;
@@ -130,12 +131,7 @@ impl fmt::Display for PackageStep {
         if let Some(signer) = &self.signer {
             write!(f, ", signed by {signer}")?;
         }
-        let shown = self.reasons.iter().take(SHOWN_REASONS).map(String::as_str).collect::<Vec<_>>().join("; ");
-        match self.reasons.len() {
-            0 => Ok(()),
-            count if count > SHOWN_REASONS => write!(f, ": {shown}; and {} more", count - SHOWN_REASONS),
-            _ => write!(f, ": {shown}"),
-        }
+        if self.reasons.is_empty() { Ok(()) } else { write!(f, ": {}", some(&self.reasons, SHOWN_REASONS)) }
     }
 }
 

@@ -24,6 +24,7 @@
 use std::fmt;
 
 use super::{Driver, Package, Signature};
+use crate::base::words::some;
 use crate::base::{FileTime, Machine};
 use crate::error::{Context, Error, Result};
 use crate::format::catalog::{Catalog, FileDigest, Hash, List, ObjectIdentifier, Top, Verified, hex, usage};
@@ -313,7 +314,7 @@ impl Trust {
             warnings.push(self.reason());
         }
         if self.needs_test_signing() && !self.bare.is_empty() {
-            warnings.push(format!("{}: {}", NOT_EVEN_TESTED, some(&self.bare)));
+            warnings.push(format!("{}: {}", NOT_EVEN_TESTED, some(&self.bare, NAMED)));
         }
         warnings.extend(self.remarks.iter().cloned());
         warnings.extend(self.other_targets(target));
@@ -324,7 +325,7 @@ impl Trust {
     fn reason(&self) -> String {
         let signer = self.signer.as_deref().unwrap_or("nobody");
         match self.kind {
-            _ if !self.issues.is_empty() => some(&self.issues),
+            _ if !self.issues.is_empty() => some(&self.issues, NAMED),
             SignatureKind::CrossSigned => format!(
                 "{signer} has signed it ({}): Windows 10 1607 and later do not load it with Secure Boot",
                 self.kind
@@ -344,7 +345,7 @@ impl Trust {
              Windows then loads drivers that anybody has signed, and Secure Boot has to be off"
             .to_owned();
         if !self.bare.is_empty() {
-            ways.push_str(&format!(" ({NOT_EVEN_TESTED}: {})", some(&self.bare)));
+            ways.push_str(&format!(" ({NOT_EVEN_TESTED}: {})", some(&self.bare, NAMED)));
         }
         ways
     }
@@ -358,7 +359,7 @@ impl Trust {
             remarks
                 .push(format!("the catalog is for Windows {versions}, the image is {}.{}", target.major, target.minor));
         }
-        let names = some(&self.windows);
+        let names = some(&self.windows, NAMED);
         if !self.windows.is_empty() && !self.windows.iter().any(|name| machine_of(name) == Some(target.machine)) {
             remarks.push(format!("the catalog is for other processors than {}: {names}", target.machine));
         }
@@ -420,15 +421,6 @@ fn machine_of(name: &str) -> Option<Machine> {
     machines.iter().find(|(part, _)| name.contains(part)).map_or(Some(Machine::X86), |(_, machine)| *machine)
 }
 
-/// The first of several, and how many more there are.
-fn some(texts: &[String]) -> String {
-    let named = texts.iter().take(NAMED).map(String::as_str).collect::<Vec<_>>().join("; ");
-    match texts.len().saturating_sub(NAMED) {
-        0 => named,
-        more => format!("{named}; and {more} more"),
-    }
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -480,12 +472,5 @@ mod tests {
         // SIGNERSCORE_INBOX, _WHQL, _UNCLASSIFIED, _AUTHENTICODE and _UNSIGNED of setupapi.h.
         assert_eq!(scores[..4], [0x0D00_0003, 0x0D00_0005, 0x0D00_0005, 0x0D00_0004]);
         assert_eq!(scores[4..], [0x0F00_0000, 0x8000_0000, 0x8000_0000, 0x8000_0000]);
-    }
-
-    #[test]
-    fn long_lists_end() {
-        let texts: Vec<String> = (1..=6).map(|number| number.to_string()).collect();
-        assert_eq!(some(&texts), "1; 2; 3; 4; and 2 more");
-        assert_eq!(some(&texts[..1]), "1");
     }
 }

@@ -111,13 +111,18 @@ fn resource<'data, Pe: ImageNtHeaders>(file: &PeFile<'data, Pe>) -> Option<&'dat
 
 #[cfg(test)]
 mod tests {
-    use super::super::wcp_sample::wcp;
     use super::*;
     use crate::base::{FileTime, Name};
     use crate::error::Kind;
     use crate::tree::{Content, Link, Node, Times};
+    use crate::windows::program_sample::with_resource;
 
     const BASE: &[u8] = b"<?xml version=\"1.0\"?><assembly>";
+
+    /// A stack with nothing but a base manifest.
+    fn wcp(base: &[u8]) -> Vec<u8> {
+        with_resource(614, 1, base)
+    }
 
     fn tree(files: &[(&str, &[u8])]) -> Tree {
         let times = Times::all(FileTime(0));

@@ -18,8 +18,6 @@ mod records;
 pub mod remove;
 pub mod resolve;
 pub mod verify;
-#[cfg(test)]
-mod wcp_sample;
 
 pub use apply::{Applied, NewPackage, apply};
 pub use bundle::Bundle;

@@ -2,7 +2,8 @@
 
 use std::collections::BTreeSet;
 
-use crate::support::packages::{Component, Files, Id, Package, with_resource};
+use crate::support::packages::{Component, Files, Id, Package};
+use crate::support::program_sample::with_resource;
 use crate::support::tools::{Tools, testdata, text};
 
 /// Names of a real package follow from its documents by the formulas of the tests.

@@ -10,8 +10,9 @@ use roxmltree::Document;
 
 use super::makers::unpacked;
 use super::{BASE, REAL, Scene, check_hives, differences, file_of, hive_of, plans, said, volume};
-use crate::support::packages::{Files, Id, with_resource};
+use crate::support::packages::{Files, Id};
 use crate::support::program::{fail, succeed};
+use crate::support::program_sample::with_resource;
 use crate::support::tools::{Tools, testdata, text};
 
 const PACKAGE: &str = "OpenSSH-Client-Package~31bf3856ad364e35~amd64~~10.0.19041.1";

@@ -9,6 +9,8 @@ pub(crate) mod ntfs_check;
 pub(crate) mod pa30;
 pub(crate) mod packages;
 pub(crate) mod program;
+#[path = "../../../src/windows/program_sample.rs"]
+pub(crate) mod program_sample;
 pub(crate) mod qemu;
 pub(crate) mod random_tree;
 pub(crate) mod surgeon;

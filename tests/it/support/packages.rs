@@ -2,7 +2,6 @@
 
 mod identity;
 mod medium;
-mod pe;
 
 use std::collections::BTreeMap;
 use std::fmt::Write as _;
@@ -16,7 +15,6 @@ use sha2::{Digest, Sha256};
 
 pub(crate) use identity::{Id, text_hash};
 pub(crate) use medium::medium;
-pub(crate) use pe::with_resource;
 
 use super::catalog::{Identity, Order, Purpose, base64};
 

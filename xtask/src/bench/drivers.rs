@@ -4,9 +4,9 @@ use std::fmt::Write;
 use std::fs;
 use std::path::Path;
 
-use super::measure::{Spread, cost};
-use super::{Cost, output_folder};
-use crate::shell::{self, Result};
+use super::measure::on_top;
+use super::output_folder;
+use crate::shell::Result;
 
 const PACKAGES: usize = 50;
 /// What a driver of today weighs.
@@ -14,39 +14,17 @@ const DRIVER_LEN: usize = 200_000;
 /// Seconds that they may take on top.
 const BAR: f64 = 0.5;
 
-/// The corpus is no whole Windows, so that the build is that of the demo's image, which has all hives.
+/// What they cost on top of the demo's image.
 pub(super) fn measure(ours: &Path, rounds: usize) -> Result<()> {
     let folder = output_folder()?;
-    let (wim, output, drivers) =
-        (folder.path().join("demo.wim"), folder.path().join("demo.vhd"), folder.path().join("drivers"));
-    let mut demo = shell::command(ours);
-    demo.args(["demo", "--force", "--keep-wim"]).arg(&wim).arg("--output").arg(&output);
-    shell::output(&mut demo)?;
+    let drivers = folder.path().join("drivers");
     for number in 0..PACKAGES {
         package(&drivers, number)?;
     }
-    let run = |with: bool| {
-        let mut build = shell::command(ours);
-        build.args(["build", "--force", "--image", "1", "--wim"]).arg(&wim).arg("--output").arg(&output);
-        if with {
-            build.arg("--driver").arg(&drivers).args(["--allow-unsigned", "--test-signing"]);
-        }
-        cost(&build)
-    };
-    let (mut without, mut with) = (Vec::new(), Vec::new());
-    for _ in 0..rounds {
-        without.push(run(false)?);
-        with.push(run(true)?);
-    }
-    let wall = |runs: &[Cost]| Spread::of(runs, |cost| cost.wall).median;
-    let more = wall(&with) - wall(&without);
-    println!(
-        "\n{PACKAGES} driver packages of {DRIVER_LEN} bytes: {:.2} s wall, {:.2} s without them: {more:.2} s more; at most {BAR} s: {}",
-        wall(&with),
-        wall(&without),
-        if more <= BAR { "met" } else { "NOT met" }
-    );
-    Ok(())
+    let what = format!("{PACKAGES} driver packages of {DRIVER_LEN} bytes");
+    on_top(ours, folder.path(), rounds, &what, BAR, |build| {
+        build.arg("--driver").arg(&drivers).args(["--allow-unsigned", "--test-signing"]);
+    })
 }
 
 /// A package of an INF file and a program; every third is for storage, whose records go into SYSTEM.

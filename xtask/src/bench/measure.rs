@@ -1,6 +1,7 @@
 //! Programs measured from outside: wall clock, processor time, memory.
 
 use std::fs;
+use std::path::Path;
 use std::process::Command;
 use std::time::{Duration, Instant};
 
@@ -73,6 +74,44 @@ impl Spread {
         let last = figures.len() - 1;
         Self { min: figures[0], median: (figures[last / 2] + figures[last.div_ceil(2)]) / 2.0, max: figures[last] }
     }
+}
+
+/// Builds the demo's image without and with what `arguments` add, and says how much longer that takes than it may. The corpus is no whole
+/// Windows; the demo's image is.
+pub(super) fn on_top(
+    ours: &Path,
+    folder: &Path,
+    rounds: usize,
+    what: &str,
+    bar: f64,
+    arguments: impl Fn(&mut Command),
+) -> Result<()> {
+    let (wim, output) = (folder.join("demo.wim"), folder.join("demo.vhd"));
+    let mut demo = shell::command(ours);
+    demo.args(["demo", "--force", "--keep-wim"]).arg(&wim).arg("--output").arg(&output);
+    shell::output(&mut demo)?;
+    let run = |with: bool| {
+        let mut build = shell::command(ours);
+        build.args(["build", "--force", "--image", "1", "--wim"]).arg(&wim).arg("--output").arg(&output);
+        if with {
+            arguments(&mut build);
+        }
+        cost(&build)
+    };
+    let (mut without, mut with) = (Vec::new(), Vec::new());
+    for _ in 0..rounds {
+        without.push(run(false)?);
+        with.push(run(true)?);
+    }
+    let wall = |runs: &[Cost]| Spread::of(runs, |cost| cost.wall).median;
+    let more = wall(&with) - wall(&without);
+    println!(
+        "\n{what}: {:.2} s wall, {:.2} s without them: {more:.2} s more; at most {bar} s: {}",
+        wall(&with),
+        wall(&without),
+        if more <= bar { "met" } else { "NOT met" }
+    );
+    Ok(())
 }
 
 #[cfg(test)]

@@ -8,9 +8,9 @@ use nanovhd::base::base64;
 use nanovhd::format::assembly::{Identity, Version};
 use nanovhd::format::catalog::FileDigest;
 
-use super::measure::{Spread, cost};
-use super::{Cost, output_folder};
-use crate::shell::{self, Result};
+use super::measure::on_top;
+use super::output_folder;
+use crate::shell::Result;
 
 const PACKAGES: usize = 20;
 /// Of each package.
@@ -24,43 +24,20 @@ const BAR: f64 = 2.0;
 const HEAD: &str = "<?xml version=\"1.0\" encoding=\"utf-8\" standalone=\"yes\"?>\r\n\
                     <assembly xmlns=\"urn:schemas-microsoft-com:asm.v3\" manifestVersion=\"1.0\">\r\n";
 
-/// The corpus is no whole Windows, so that the build is that of the demo's image, which knows of servicing.
+/// What they cost on top of the demo's image, which knows of servicing.
 pub(super) fn measure(ours: &Path, rounds: usize) -> Result<()> {
     let folder = output_folder()?;
-    let (wim, output, packages) =
-        (folder.path().join("demo.wim"), folder.path().join("demo.vhd"), folder.path().join("packages"));
-    let mut demo = shell::command(ours);
-    demo.args(["demo", "--force", "--keep-wim"]).arg(&wim).arg("--output").arg(&output);
-    shell::output(&mut demo)?;
+    let packages = folder.path().join("packages");
     for number in 0..PACKAGES {
         package(&packages.join(format!("bench{number}")), number)?;
     }
-    let run = |with: bool| {
-        let mut build = shell::command(ours);
-        build.args(["build", "--force", "--image", "1", "--wim"]).arg(&wim).arg("--output").arg(&output);
-        if with {
-            build.args(["--allow-unsigned", "--packages", "strict"]);
-            for number in 0..PACKAGES {
-                build.arg("--package").arg(packages.join(format!("bench{number}")));
-            }
+    let what = format!("{PACKAGES} packages with {} components", PACKAGES * COMPONENTS);
+    on_top(ours, folder.path(), rounds, &what, BAR, |build| {
+        build.args(["--allow-unsigned", "--packages", "strict"]);
+        for number in 0..PACKAGES {
+            build.arg("--package").arg(packages.join(format!("bench{number}")));
         }
-        cost(&build)
-    };
-    let (mut without, mut with) = (Vec::new(), Vec::new());
-    for _ in 0..rounds {
-        without.push(run(false)?);
-        with.push(run(true)?);
-    }
-    let wall = |runs: &[Cost]| Spread::of(runs, |cost| cost.wall).median;
-    let more = wall(&with) - wall(&without);
-    println!(
-        "\n{PACKAGES} packages with {} components: {:.2} s wall, {:.2} s without them: {more:.2} s more; at most {BAR} s: {}",
-        PACKAGES * COMPONENTS,
-        wall(&with),
-        wall(&without),
-        if more <= BAR { "met" } else { "NOT met" }
-    );
-    Ok(())
+    })
 }
 
 /// A package as it comes out of its cabinet.

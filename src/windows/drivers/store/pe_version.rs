@@ -42,36 +42,17 @@ fn version_block<'data, Pe: ImageNtHeaders>(file: &object::read::pe::PeFile<'dat
 #[cfg(test)]
 pub(super) mod tests {
     use super::*;
+    use crate::windows::program_sample::with_resource;
 
     /// A program of 64 bits with nothing but a version.
     pub(in super::super) fn executable(version: Version) -> Vec<u8> {
-        const RSRC: u32 = 0x1000;
-        let mut image = vec![0; 0x400];
-        let mut put = |at: usize, bytes: &[u8]| image[at..at + bytes.len()].copy_from_slice(bytes);
-        put(0, b"MZ");
-        put(0x3C, &0x40u32.to_le_bytes());
-        put(0x40, b"PE\0\0");
-        put(0x44, &0x8664u16.to_le_bytes());
-        put(0x46, &1u16.to_le_bytes()); // sections
-        put(0x54, &240u16.to_le_bytes()); // of the optional header
-        put(0x58, &0x20Bu16.to_le_bytes());
-        put(0x58 + 108, &16u32.to_le_bytes()); // data directories
-        put(0x58 + 112 + 16, &[RSRC.to_le_bytes(), 0x200u32.to_le_bytes()].concat());
-        let section = 0x58 + 240;
-        put(section, b".rsrc");
-        put(section + 8, &[0x200u32, RSRC, 0x200, 0x200].map(u32::to_le_bytes).concat());
-        // Three directories of one entry each: type, name, language; then the data entry and the data.
-        for (at, id, next) in [(0x200, 16u32, 0x8000_0018u32), (0x218, 1, 0x8000_0030), (0x230, 0x409, 0x48)] {
-            put(at + 14, &1u16.to_le_bytes());
-            put(at + 16, &[id, next].map(u32::to_le_bytes).concat());
-        }
-        put(0x248, &[RSRC + 0x58, 92, 0, 0].map(u32::to_le_bytes).concat());
-        put(0x258, &[92u16, 52, 0].map(u16::to_le_bytes).concat());
-        let key: Vec<u8> = "VS_VERSION_INFO".encode_utf16().flat_map(u16::to_le_bytes).collect();
-        put(0x258 + KEY_AT, &key);
+        let mut block = [92u16, 52, 0].map(u16::to_le_bytes).concat();
+        block.extend("VS_VERSION_INFO\0".encode_utf16().flat_map(u16::to_le_bytes));
+        block.resize(KEY_AT + KEY_LEN + 2, 0);
         let [a, b, c, d] = version.0.map(u32::from);
-        put(0x258 + 40, &[SIGNATURE, 0x1_0000, a << 16 | b, c << 16 | d].map(u32::to_le_bytes).concat());
-        image
+        block.extend([SIGNATURE, 0x1_0000, a << 16 | b, c << 16 | d].map(u32::to_le_bytes).concat());
+        block.resize(92, 0);
+        with_resource(16, 1, &block)
     }
 
     #[test]

@@ -3,7 +3,8 @@
 use std::collections::{BTreeMap, HashSet};
 use std::sync::Arc;
 
-use super::{in_parallel, some};
+use super::{NAMED, in_parallel};
+use crate::base::words::some;
 use crate::error::{Context, Error, Kind, Result};
 use crate::format::catalog::{self, FileDigest};
 use crate::windows::drivers::trust::SignatureKind;
@@ -70,13 +71,12 @@ impl Catalog {
         };
         match catalog.verify() {
             Ok(verified) if verified.is_stamp_broken => {
-                return Err(
-                    Error::corrupt("the time stamp of its signature does not hold").found(some(&verified.remarks))
-                );
+                return Err(Error::corrupt("the time stamp of its signature does not hold")
+                    .found(some(&verified.remarks, NAMED)));
             }
             Ok(verified) if verified.is_chain_broken => {
                 let error = Error::corrupt("a certificate is not as its issuer has signed it");
-                return Err(error.found(some(&verified.remarks)));
+                return Err(error.found(some(&verified.remarks, NAMED)));
             }
             Ok(verified) => {
                 read.kind = SignatureKind::of(&verified);

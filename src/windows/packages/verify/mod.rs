@@ -36,6 +36,7 @@ pub use manifests::VerifiedManifest;
 use super::Bundle;
 use super::bundle::express_error;
 use crate::base::ordered::ordered;
+use crate::base::words::some;
 use crate::error::{Context, Error, Result};
 use crate::format::assembly::{Element, Item, PackageManifest};
 use crate::format::catalog::FileDigest;
@@ -223,7 +224,7 @@ impl Verified {
         let reason = match self.packages.iter().find(|package| !is_microsofts(package.kind)) {
             Some(package) => reason(package),
             None if self.issues.is_empty() => return Ok(()),
-            None => some(&self.issues),
+            None => some(&self.issues, NAMED),
         };
         Err(Error::unsupported(reason)
             .context(&self.bundle.origin)
@@ -243,7 +244,7 @@ impl Verified {
         for catalog in catalogs.iter() {
             catalog.remarks.iter().for_each(|remark| remarks.entry(remark).or_default().push(catalog.name.clone()));
         }
-        self.remarks.extend(remarks.into_iter().map(|(remark, names)| format!("{}: {remark}", some(&names))));
+        self.remarks.extend(remarks.into_iter().map(|(remark, names)| format!("{}: {remark}", some(&names, NAMED))));
     }
 
     /// Files that nothing names. What lies at the top is no payload: lists and descriptions for those who hand packages out.
@@ -255,7 +256,7 @@ impl Verified {
         let is_stray = |path: &&String| path.contains('\\') && named(path).is_none();
         let stray: Vec<String> = self.bundle.payload.keys().filter(is_stray).cloned().collect();
         if !stray.is_empty() {
-            self.remarks.push(format!("no manifest names these files, which are left out: {}", some(&stray)));
+            self.remarks.push(format!("no manifest names these files, which are left out: {}", some(&stray, NAMED)));
         }
     }
 }
@@ -270,15 +271,6 @@ fn reason(package: &VerifiedPackage) -> String {
         (Some(signer), kind) => format!("{}.cat is signed by {signer}, not by Microsoft ({kind})", package.id),
         (None, _) if package.catalog.is_some() => format!("the signature of {}.cat cannot be checked", package.id),
         (None, _) => format!("nobody has signed {}: it has no catalog", package.id),
-    }
-}
-
-/// The first of several, and how many more there are.
-fn some(texts: &[String]) -> String {
-    let named = texts.iter().take(NAMED).map(String::as_str).collect::<Vec<_>>().join("; ");
-    match texts.len().saturating_sub(NAMED) {
-        0 => named,
-        more => format!("{named}; and {more} more"),
     }
 }
 

@@ -1,4 +1,4 @@
-//! A program that has one resource.
+//! A program that has one resource, for tests. The integration tests include this file too.
 
 /// A DLL whose only resource is of that type and name (numbers), in one section.
 pub(crate) fn with_resource(kind: u32, name: u32, data: &[u8]) -> Vec<u8> {
