@@ -10,7 +10,7 @@ use crate::error::{Error, Result};
 const MAX_BYTES: usize = 64 << 20;
 /// Elements, attributes and texts of a document.
 const MAX_NODES: u32 = 1 << 20;
-/// The deepest element.
+/// The deepest element. The parser counts levels without calling itself; what works on elements here does call itself for each.
 const MAX_DEPTH: usize = 128;
 
 /// An element. Names are without their namespaces: the documents use three versions of one schema, and prefixes at will.
@@ -53,29 +53,32 @@ impl Element {
             return Err(Error::unsupported("length of an XML document").found(bytes.len()).allowed(MAX_BYTES));
         }
         let text = text_of(bytes)?;
-        check_depth(&text)?;
         let options = ParsingOptions { allow_dtd: false, nodes_limit: MAX_NODES, ..ParsingOptions::default() };
         let document = Document::parse_with_options(&text, options)
             .map_err(|error| Error::corrupt("the document is no well-formed XML").found(error))?;
         let lines: Vec<usize> = text.match_indices('\n').map(|(at, _)| at).collect();
-        Ok(Self::of(document.root_element(), &lines))
+        Self::of(document.root_element(), &lines, 1)
     }
 
-    fn of(node: roxmltree::Node<'_, '_>, lines: &[usize]) -> Self {
+    fn of(node: roxmltree::Node<'_, '_>, lines: &[usize], depth: usize) -> Result<Self> {
+        if depth > MAX_DEPTH {
+            return Err(Error::unsupported("depth of an XML document").allowed(MAX_DEPTH));
+        }
         let attribute = |attribute: roxmltree::Attribute<'_, '_>| Attribute {
             name: attribute.name().to_owned(),
             value: attribute.value().to_owned(),
             read: Cell::new(false),
         };
         let texts = node.children().filter(|child| child.node_type() == NodeType::Text);
-        Self {
+        let children = node.children().filter(|child| child.is_element());
+        Ok(Self {
             name: node.tag_name().name().to_owned(),
             line: lines.partition_point(|at| *at < node.range().start) as u32 + 1,
             attributes: node.attributes().map(attribute).collect(),
-            children: node.children().filter(|child| child.is_element()).map(|child| Self::of(child, lines)).collect(),
+            children: children.map(|child| Self::of(child, lines, depth + 1)).collect::<Result<_>>()?,
             text: texts.filter_map(|text| text.text()).collect::<String>().trim().to_owned(),
             read: Cell::new(false),
-        }
+        })
     }
 
     /// Its name without the namespace.
@@ -182,36 +185,6 @@ fn text_of(bytes: &[u8]) -> Result<String> {
     text.ok_or_else(|| Error::corrupt("the document is no text").allowed("UTF-8 or UTF-16"))
 }
 
-/// The parser calls itself for each level, and so do we: a document that is nothing but levels must not come that far.
-fn check_depth(text: &str) -> Result<()> {
-    let mut depth = 0usize;
-    let mut rest = text;
-    while let Some(at) = rest.find('<') {
-        rest = &rest[at + 1..];
-        if rest.starts_with(['!', '?']) {
-            let end = if rest.starts_with("!--") {
-                "-->"
-            } else if rest.starts_with("![CDATA[") {
-                "]]>"
-            } else {
-                ">"
-            };
-            rest = rest.find(end).map_or("", |at| &rest[at..]);
-            continue;
-        }
-        let tag = rest.find('>').map_or(rest, |end| &rest[..end]);
-        if rest.starts_with('/') {
-            depth = depth.saturating_sub(1);
-        } else if !tag.ends_with('/') {
-            depth += 1;
-            if depth > MAX_DEPTH {
-                return Err(Error::unsupported("depth of an XML document").allowed(MAX_DEPTH));
-            }
-        }
-    }
-    Ok(())
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -241,9 +214,25 @@ mod tests {
     }
 
     #[test]
+    fn depth_is_counted_in_elements_whatever_else_looks_like_tags() {
+        let nested = |depth: usize, open: &str| format!("{}{}", open.repeat(depth), "</a>".repeat(depth));
+        for open in ["<a b=\"/>\">", "<a><?x > </a></a> ?>", "<a><!--> </a> -->", "<a><![CDATA[</a>]]>", "<a>"] {
+            assert_eq!(
+                Element::parse(nested(100_000, open).as_bytes()).unwrap_err().kind(),
+                Kind::Unsupported,
+                "{open}"
+            );
+            assert_eq!(Element::parse(nested(129, open).as_bytes()).unwrap_err().kind(), Kind::Unsupported, "{open}");
+            Element::parse(nested(128, open).as_bytes()).unwrap();
+        }
+        let flat = format!("<a>{}</a>", "<a b=\"1 > 0\" />".repeat(1000));
+        assert_eq!(Element::parse(flat.as_bytes()).unwrap().all_children().len(), 1000);
+    }
+
+    #[test]
     fn hostile_documents_are_refused() {
         let deep = "<a>".repeat(100_000);
-        assert_eq!(Element::parse(deep.as_bytes()).unwrap_err().kind(), Kind::Unsupported);
+        assert_eq!(Element::parse(deep.as_bytes()).unwrap_err().kind(), Kind::Corrupt, "nothing is closed");
         let bomb = "<!DOCTYPE a [<!ENTITY b \"cc\">]><a>&b;</a>";
         for text in ["", "<a", "<a></b>", "<a/><a/>", "\u{0}", bomb] {
             assert_eq!(Element::parse(text.as_bytes()).unwrap_err().kind(), Kind::Corrupt, "{text}");

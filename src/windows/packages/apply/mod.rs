@@ -38,7 +38,7 @@ use super::verify::Verified;
 use crate::base::FileTime;
 use crate::error::{Context, Error, Result};
 use crate::tree::{Link, Node, Times, Tree};
-use crate::windows::drivers::trust::{SignatureKind, score};
+use crate::windows::drivers::trust::score;
 use crate::windows::drivers::{self, Signature, Store};
 use crate::windows::{place, regedit};
 
@@ -89,12 +89,14 @@ pub fn apply(tree: &mut Tree, plan: &Plan, bundles: &[Verified], now: FileTime) 
 }
 
 impl<'b> Source<'b> {
-    /// A bundle whose drivers whoever has signed the package vouches for.
+    /// A bundle whose drivers whoever has signed the packages vouches for: of several, the one who counts least; nobody, if anything is not signed.
     fn of(bundle: &'b Verified) -> Self {
-        let top = bundle.packages.iter().find(|package| package.is_top).or(bundle.packages.first());
-        let signer = top.and_then(|package| package.signer.clone());
-        let score = top.map_or(SignatureKind::None, |package| package.kind).score();
-        let signature = Signature { signer: signer.filter(|_| score != score::UNSIGNED), score };
+        let worst = bundle.packages.iter().max_by_key(|package| package.kind.score());
+        let worst = worst.filter(|package| bundle.issues.is_empty() && package.kind.score() != score::UNSIGNED);
+        let signature = Signature {
+            signer: worst.and_then(|package| package.signer.clone()),
+            score: worst.map_or(score::UNSIGNED, |package| package.kind.score()),
+        };
         Self { origin: &bundle.bundle.origin, tree: &bundle.bundle.tree, signature }
     }
 }

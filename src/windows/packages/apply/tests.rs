@@ -651,3 +651,33 @@ fn a_driver_goes_into_the_driver_store_and_out_of_it() {
     assert_eq!(removed.drivers, ["oem0.inf"]);
     assert!(tree.find(r"\Windows\System32\drivers\own.sys").is_none() && tree.find(r"\Windows\INF\oem0.inf").is_none());
 }
+
+#[test]
+fn the_worst_signature_of_a_bundle_is_that_of_its_drivers() {
+    use crate::windows::drivers::trust::{SignatureKind, score};
+    use crate::windows::packages::{Bundle, bundle::tests::tree, verify};
+    let identity = |name: &str| format!("<assemblyIdentity name=\"{name}\" {IDENTITY}/>");
+    let nested = format!("<assembly>{}<package/></assembly>", identity("Nested"));
+    let top = format!(
+        "<assembly>{}<package><update name=\"u\"><package>{}</package></update></package></assembly>",
+        identity("Top"),
+        identity("Nested")
+    );
+    let nested_name = "Nested~31bf3856ad364e35~amd64~~10.0.14393.7.mum";
+    let files = tree(&[("update.mum", top.as_bytes()), (nested_name, nested.as_bytes())]);
+    let mut bundle = verify(Bundle::read("a.cab".into(), files).unwrap(), None).unwrap();
+    let mut signed = |kinds: [SignatureKind; 2], issues: &[&str]| {
+        for (package, kind) in bundle.packages.iter_mut().zip(kinds) {
+            (package.kind, package.signer) = (kind, Some(format!("{kind:?}")));
+        }
+        bundle.issues = issues.iter().map(|issue| (*issue).to_owned()).collect();
+        let Signature { signer, score } = Source::of(&bundle).signature;
+        (signer, score)
+    };
+    use SignatureKind::{Attested, Microsoft, SelfMade, Windows};
+    assert_eq!(signed([Windows, Windows], &[]), (Some("Windows".into()), score::INBOX));
+    assert_eq!(signed([Windows, Microsoft], &[]), (Some("Microsoft".into()), score::UNCLASSIFIED));
+    assert_eq!(signed([Attested, Windows], &[]), (Some("Attested".into()), score::WHQL));
+    assert_eq!(signed([Windows, SelfMade], &[]), (None, score::UNSIGNED));
+    assert_eq!(signed([Windows, Windows], &["a.dll: nobody says what its hash is"]), (None, score::UNSIGNED));
+}

@@ -11,7 +11,7 @@ use super::Compiler;
 use super::index::{Index, ManifestRef};
 use super::round::{ComponentNode, PackageNode, Round};
 use crate::base::ordered::ordered;
-use crate::error::{Context, Error, Result};
+use crate::error::{Context, Error, Kind, Result};
 use crate::format::assembly::{Element, Identity, Manifest, PackageManifest, Version};
 
 /// Pairs of a component and a deployment that brings it; the largest updates have some ten thousand.
@@ -57,9 +57,9 @@ fn package(node: &PackageNode, index: &Index<'_>) -> PackagePlan {
         name: said.name.clone(),
         is_selectable: said.selectable,
         is_on: node.is_on,
-        deployments: node.deployments.clone(),
-        packages: node.packages.clone(),
-        drivers: node.drivers.clone(),
+        deployments: node.deployments.to_vec(),
+        packages: node.packages.to_vec(),
+        drivers: node.drivers.to_vec(),
     };
     PackagePlan {
         bundle: node.at.bundle,
@@ -168,9 +168,17 @@ fn compile(components: &mut [ComponentPlan], threads: NonZeroUsize, compiler: &C
     ordered(threads, || Ok(work.next()), worker, take)
 }
 
+/// What a manifest changes. One that is for something else than the image, such as another processor, is left out whole: Windows may know better.
 fn compile_one(bytes: &[u8], compiler: &Compiler<'_>) -> Result<Compiled> {
     let document = Element::parse(bytes)?;
     // The header counts as read then.
     let manifest = Manifest::read(&document)?;
-    compiler(&document, &manifest)
+    match compiler(&document, &manifest) {
+        Err(error) if error.kind() == Kind::Unsupported => {
+            let line = document.child("assemblyIdentity").map_or(0, Element::line);
+            let left = LeftOut { what: "the component".into(), line, why: error.to_string() };
+            Ok(Compiled { effects: Vec::new(), left_out: vec![left] })
+        }
+        compiled => compiled,
+    }
 }

@@ -37,9 +37,7 @@ impl<'v> Round<'_, 'v> {
                         self.components[component].is_root = true;
                         let update = &mut self.packages[node].updates[update];
                         let places = if is_driver { &mut update.drivers } else { &mut update.deployments };
-                        if !places.contains(&component) {
-                            places.push(component);
-                        }
+                        places.add(component);
                     }
                     Brought::InImage => {}
                     Brought::Missing => self.lack_component(at.bundle, &manifest.identity.package_id(), identity),

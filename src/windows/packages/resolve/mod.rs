@@ -156,7 +156,7 @@ type Compiler<'c> = dyn Fn(&Element, &Manifest) -> Result<Compiled> + Sync + 'c;
 /// Plans what it takes to put bundles into an image.
 ///
 /// # Errors
-/// Those of manifests that cannot be compiled, with their names; [`NotWindows`](Kind::NotWindows) for an image whose processor is not known. What keeps
+/// Those of manifests that cannot be read, with their names (one for another processor is left out); [`NotWindows`](Kind::NotWindows) for an image whose processor is not known. What keeps
 /// a bundle out is no error but a [`Problem`].
 pub fn plan(bundles: &[Verified], image: &Installed, options: &Options) -> Result<Planned> {
     let machine = image.machine().ok_or_else(|| {

@@ -5,11 +5,17 @@ use crate::format::assembly::{Compare, Identity, Parent, Version};
 
 /// Whether a package of a version will do for a parent that is wanted in another.
 ///
-/// Major, minor and build are compared first. Where the build is another one and may be, the revision does not matter: Hello Face for Windows 10 2004
-/// wants revision 1000 of build 17637 or later, and goes into 19041.1.
+/// Major and minor have to be the same, whatever is compared: 6.1 is another Windows than 10.0. Then builds are compared. Where the build is another one
+/// and may be, the revision does not matter: Hello Face for Windows 10 2004 wants revision 1000 of build 17637 or later, and goes into 19041.1.
+///
+/// A manifest that does not say how to compare (`buildCompare`, `revisionCompare`, `serviceCompare`) is taken to mean "the same or later" (GE). That is an
+/// assumption: so what was made for the first release of a Windows goes into an updated one.
 pub(super) fn holds(parent: &Parent, wanted: Version, there: Version) -> bool {
-    let ([a, b, build, revision], [x, y, wanted_build, wanted_revision]) = (there.0, wanted.0);
-    let order = [a, b, build].cmp(&[x, y, wanted_build]);
+    let ([.., build, revision], [.., wanted_build, wanted_revision]) = (there.0, wanted.0);
+    if there.0[..2] != wanted.0[..2] {
+        return false;
+    }
+    let order = build.cmp(&wanted_build);
     let service = parent.service_compare.unwrap_or_default();
     if !parent.build_compare.holds(order) || !service.holds(order) && service == Compare::Equal {
         return false;

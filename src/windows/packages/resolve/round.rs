@@ -22,9 +22,28 @@ pub(super) struct PackageNode {
 #[derive(Default)]
 pub(super) struct UpdateNode {
     pub(super) is_on: bool,
-    pub(super) deployments: Vec<usize>,
-    pub(super) packages: Vec<usize>,
-    pub(super) drivers: Vec<usize>,
+    pub(super) deployments: Places,
+    pub(super) packages: Places,
+    pub(super) drivers: Places,
+}
+
+/// Places of packages or components, once each, in the order in which they came.
+#[derive(Default)]
+pub(super) struct Places {
+    in_order: Vec<usize>,
+    known: HashSet<usize>,
+}
+
+impl Places {
+    pub(super) fn add(&mut self, place: usize) {
+        if self.known.insert(place) {
+            self.in_order.push(place);
+        }
+    }
+
+    pub(super) fn to_vec(&self) -> Vec<usize> {
+        self.in_order.clone()
+    }
 }
 
 /// A component, deployment or driver that goes in.
@@ -394,10 +413,8 @@ impl<'r, 'v> Round<'r, 'v> {
     }
 
     fn link(&mut self, asked_by: Option<(usize, usize)>, package: usize) {
-        let Some((node, update)) = asked_by else { return };
-        let packages = &mut self.packages[node].updates[update].packages;
-        if !packages.contains(&package) {
-            packages.push(package);
+        if let Some((node, update)) = asked_by {
+            self.packages[node].updates[update].packages.add(package);
         }
     }
 

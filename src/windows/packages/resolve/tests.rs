@@ -306,11 +306,23 @@ fn versions_of_parents_are_compared_part_by_part() {
     assert!(!holds(both, "10.0.19041.1000", "10.0.19041.1"));
     assert!(!holds(both, "10.0.19041.1", "10.0.17763.1"));
     assert!(holds("", "10.0.14393.0", "10.0.14393.1066"));
+    for other in ["10.0.14393.0", "6.2.9200.0", "6.0.7601.0", "7.1.7600.0"] {
+        assert!(!holds(both, "6.1.7600.0", other) && !holds("buildCompare=\"LE\"", other, "6.1.7600.0"), "{other}");
+    }
     let exact = "buildCompare=\"EQ\" revisionCompare=\"EQ\" serviceCompare=\"EQ\"";
     assert!(holds(exact, "10.0.19041.1", "10.0.19041.1"));
     assert!(!holds(exact, "10.0.19041.1", "10.0.19041.2"));
     assert!(!holds("buildCompare=\"EQ\"", "10.0.19041.1", "10.0.19042.1"));
     assert!(holds("buildCompare=\"EQ\"", "10.0.19041.1", "10.0.19041.2"));
+}
+
+#[test]
+fn a_hundred_thousand_places_are_told_apart_at_once() {
+    let start = std::time::Instant::now();
+    let mut places = round::Places::default();
+    (0..100_000).chain(0..100_000).for_each(|place| places.add(place));
+    assert!(places.to_vec().into_iter().eq(0..100_000));
+    assert!(start.elapsed() < std::time::Duration::from_secs(2), "{:?}", start.elapsed());
 }
 
 #[test]
@@ -595,6 +607,15 @@ fn a_manifest_that_cannot_be_compiled_is_named() {
     let fails = |_: &Element, _: &Manifest| Err(Error::corrupt("odd"));
     let error = plan_with(&[containers()], &image(&[], &[]), &Options::default(), &fails).unwrap_err();
     assert!(error.to_string().starts_with("amd64_deployment_"), "{error}");
+    let fails = |_: &Element, manifest: &Manifest| match manifest.identity.name.as_str() {
+        "Server" => Err(Error::unsupported("processor of a component").found("arm").context("why")),
+        _ => Ok(Compiled::default()),
+    };
+    let planned_so = plan_with(&[containers()], &image(&[], &[]), &Options::default(), &fails).unwrap();
+    let left: Vec<(String, &LeftOut)> = planned_so.plan.left_out().collect();
+    let [(file, left)] = &left[..] else { panic!("{left:?}") };
+    assert!(file.contains("amd64_server_") && left.why.contains("processor of a component"), "{file}: {left:?}");
+    assert_eq!((planned_so.plan.bundles_with_left_out(), left.line), (BTreeSet::from([0]), 1));
     let nothing = planned(&[bundle("none.cab", &[], &[])], &image(&[], &[]));
     assert_eq!(nothing.problems[0].kind, ProblemKind::NoPackage);
     assert_eq!(planned(&[], &image(&[], &[])).plan.packages.len(), 0);

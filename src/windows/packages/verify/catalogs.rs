@@ -3,14 +3,14 @@
 use std::collections::{BTreeMap, HashSet};
 use std::sync::Arc;
 
-use super::{NAMED, in_parallel};
+use super::{NAMED, VerifiedPackage, in_parallel};
 use crate::base::words::some;
 use crate::error::{Context, Error, Kind, Result};
 use crate::format::catalog::{self, FileDigest};
 use crate::windows::drivers::trust::SignatureKind;
 use crate::windows::packages::Bundle;
 
-/// The catalogs, by their names without `.cat`.
+/// The catalogs, by their names without `.cat`. Those of packages vouch for what they list, others for nothing.
 pub(super) struct Catalogs(BTreeMap<String, Catalog>);
 
 /// A catalog whose signature holds.
@@ -21,6 +21,8 @@ pub(super) struct Catalog {
     pub(super) signer: Option<String>,
     pub(super) issues: Vec<String>,
     pub(super) remarks: Vec<String>,
+    /// Whether it is that of a package: then [`verdict`](super::Verified::verdict) looks at who has signed it, and so what it lists counts.
+    vouches: bool,
     digests: HashSet<Vec<u8>>,
     /// Whether it lists anything by its SHA-256; then its SHA-1s do not count.
     has_sha256: bool,
@@ -32,12 +34,25 @@ impl Catalogs {
     pub(super) fn read(bundle: &Bundle) -> Result<Self> {
         let documents: Vec<_> = bundle.documents.iter().filter(|(name, _)| name.ends_with(".cat")).collect();
         let catalogs = in_parallel(&documents, |(name, bytes)| Catalog::read(name, bytes).context(|| (*name).clone()))?;
-        let named = catalogs.into_iter().map(|catalog| (catalog.name.trim_end_matches(".cat").to_owned(), catalog));
-        Ok(Self(named.collect()))
+        Ok(Self::new(catalogs))
     }
 
-    pub(super) fn is_empty(&self) -> bool {
-        self.0.is_empty()
+    fn new(catalogs: Vec<Catalog>) -> Self {
+        let stem = |name: &str| name.strip_suffix(".cat").unwrap_or(name).to_owned();
+        Self(catalogs.into_iter().map(|catalog| (stem(&catalog.name), catalog)).collect())
+    }
+
+    /// Lets the catalogs of packages vouch. Anybody can put another one beside them.
+    pub(super) fn let_vouch(&mut self, packages: &[VerifiedPackage]) {
+        let of_packages: HashSet<&[u8]> = packages.iter().filter_map(|package| package.catalog.as_deref()).collect();
+        for catalog in self.0.values_mut() {
+            catalog.vouches = of_packages.contains(&*catalog.bytes);
+        }
+    }
+
+    /// Whether none of them vouches for anything.
+    pub(super) fn is_mute(&self) -> bool {
+        !self.0.values().any(|catalog| catalog.vouches)
     }
 
     pub(super) fn iter(&self) -> impl Iterator<Item = &Catalog> {
@@ -49,9 +64,9 @@ impl Catalogs {
         self.0.get(stem)
     }
 
-    /// Whether one of them lists a file.
-    pub(super) fn list(&self, digest: &FileDigest) -> bool {
-        self.0.values().any(|catalog| catalog.has(digest))
+    /// Whether one of them vouches for a file.
+    pub(super) fn vouch_for(&self, digest: &FileDigest) -> bool {
+        self.0.values().any(|catalog| catalog.vouches && catalog.has(digest))
     }
 }
 
@@ -66,6 +81,7 @@ impl Catalog {
             signer: None,
             issues: Vec::new(),
             remarks: Vec::new(),
+            vouches: false,
             digests: members.iter().map(|member| member.digest.clone()).collect(),
             has_sha256: members.iter().any(|member| member.hash == catalog::Hash::Sha256),
         };
@@ -98,8 +114,28 @@ impl Catalog {
         self.digests.contains(&digest.sha256[..]) || (!self.has_sha256 && self.digests.contains(&digest.sha1[..]))
     }
 
-    /// What is said of a file that none of them lists.
+    /// What is said of a file that none of them vouches for.
     pub(super) fn unlisted(digest: &FileDigest) -> Error {
-        Error::corrupt("it is not what was signed: no catalog lists its SHA-256").found(catalog::hex(&digest.sha256))
+        Error::corrupt("it is not what was signed: no catalog of a package lists its SHA-256")
+            .found(catalog::hex(&digest.sha256))
+    }
+}
+
+#[cfg(test)]
+impl Catalogs {
+    /// Catalogs whose signatures held, with the files that they list.
+    pub(super) fn signed(catalogs: &[(&str, SignatureKind, &[&[u8]])]) -> Self {
+        let catalog = |(name, kind, files): &(&str, SignatureKind, &[&[u8]])| Catalog {
+            name: (*name).to_owned(),
+            bytes: name.as_bytes().into(),
+            kind: *kind,
+            signer: Some(format!("{kind:?}")),
+            issues: Vec::new(),
+            remarks: Vec::new(),
+            vouches: false,
+            digests: files.iter().map(|bytes| FileDigest::of(bytes).sha256.to_vec()).collect(),
+            has_sha256: true,
+        };
+        Self::new(catalogs.iter().map(catalog).collect())
     }
 }

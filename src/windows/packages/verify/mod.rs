@@ -9,9 +9,10 @@
 //! | | here | Windows |
 //! |---|---|---|
 //! | a hash or a signature that does not hold, a manifest with another name than its identity's | error, whatever is allowed | error 800736CCh (ERROR_SXS_FILE_HASH_MISMATCH) and others |
-//! | a manifest that no catalog of the bundle lists | error, if there is any catalog | the same |
+//! | a manifest that no catalog of a package lists | error, if a package has one | the same |
+//! | a catalog that is no package's | remark; it vouches for nothing, whoever has signed it | not looked at |
 //! | a file of a manifest that is not in the bundle | noted ([`VerifiedManifest::missing`]) | taken from the store if it is there, else 800F081Fh (CBS_E_SOURCE_MISSING) |
-//! | a file without a hash in its manifest, and in no catalog | [`Verified::verdict`] | not known: no package of Microsoft's has one |
+//! | a file without a hash in its manifest, and in no catalog of a package | [`Verified::verdict`] | not known: no package of Microsoft's has one |
 //! | payload that no manifest names | remark | not looked at |
 //! | no catalogs; a signer who is not Microsoft | [`Verified::verdict`] | error 800B0100h (TRUST_E_NOSIGNATURE) and others |
 //!
@@ -91,7 +92,12 @@ pub fn verify(bundle: Bundle, base: Option<&[u8]>) -> Result<Verified> {
 
 fn verify_bundle(bundle: Bundle, base: Option<&[u8]>) -> Result<Verified> {
     let catalogs = Catalogs::read(&bundle)?;
+    verify_with(bundle, catalogs, base)
+}
+
+fn verify_with(bundle: Bundle, mut catalogs: Catalogs, base: Option<&[u8]>) -> Result<Verified> {
     let packages = read_packages(&bundle, &catalogs)?;
+    catalogs.let_vouch(&packages);
     if let Some((package, express)) =
         packages.iter().find_map(|package| Some((package, package.manifest.express.as_ref()?)))
     {

@@ -127,3 +127,38 @@ fn express_packages_and_packed_manifests_without_a_base_are_told() {
     assert_eq!(error.kind(), Kind::Unsupported);
     assert!(error.to_string().contains("a.manifest"), "{error}");
 }
+
+#[test]
+fn only_catalogs_of_packages_vouch() {
+    use SignatureKind::{Attested, Windows};
+    let (mum, manifest) = (mum("A-Package", &[]), manifest(ABC));
+    let (manifest_name, payload) = (format!("{}.manifest", keyform()), format!(r"{}\A.dll", keyform()));
+    let (mum, manifest) = (mum.as_bytes(), manifest.as_bytes());
+    let files = tree(&[("update.mum", mum), (&manifest_name, manifest), (&payload, b"abc")]);
+    let bundle = Bundle::read("a.cab".into(), files).unwrap();
+    let run =
+        |catalogs: &[(&str, SignatureKind, &[&[u8]])]| verify_with(bundle.clone(), Catalogs::signed(catalogs), None);
+    let genuine = run(&[("update.cat", Windows, &[mum, manifest])]).unwrap();
+    genuine.verdict(false).unwrap();
+    assert!(genuine.remarks.is_empty(), "{:?}", genuine.remarks);
+    // The manifest is another one than that of the package, and somebody else's catalog lists it.
+    let unlisted = |error: Error| {
+        assert!(error.kind() == Kind::Corrupt && error.to_string().contains(&manifest_name), "{error}");
+    };
+    for (foreign, kind) in
+        [("x.cat", Attested), ("x.cat", Windows), ("update.cat.cat", Windows), ("b~~~~1.0.0.0.cat", Windows)]
+    {
+        unlisted(run(&[("update.cat", Windows, &[mum]), (foreign, kind, &[manifest])]).unwrap_err());
+    }
+    // One that vouches counts by who has signed it, under whichever of the package's names.
+    let id = format!("{}.cat", PACKAGE_ID.to_lowercase());
+    for name in ["update.cat", &id] {
+        let foreign = run(&[(name, Attested, &[mum, manifest])]).unwrap();
+        assert!(foreign.verdict(false).unwrap_err().to_string().contains("signed by Attested"));
+    }
+    unlisted(run(&[("update.cat", Windows, &[mum]), (&id, Attested, &[mum, manifest])]).unwrap_err());
+    // Without any, nobody has signed the package.
+    let unsigned = run(&[("x.cat", Windows, &[manifest])]).unwrap();
+    assert!(unsigned.verdict(false).unwrap_err().to_string().contains("nobody has signed"));
+    assert!(unsigned.remarks[0].contains("x.cat is the catalog of no package"), "{:?}", unsigned.remarks);
+}
