@@ -5,9 +5,9 @@
 //!                                                                                    \--> what cannot: for the first start of the Windows
 //! ```
 //!
-//! With [`Route::Auto`] a package goes to the first start if something of it is not carried out, or it cannot be read (express packages);
-//! with it go its parts for languages, and packages that need it. What is damaged, not signed as it should be or not for this Windows is
-//! an error, whatever the route.
+//! With [`Route::Auto`] a package goes to the first start if something of it is not carried out, or cannot be read (express packages); with it
+//! go its parts for languages, and packages that need it. What is damaged, not signed as it should be or not for this Windows is an error,
+//! whatever the route.
 
 mod preview;
 
@@ -24,7 +24,7 @@ use super::{Edits, Step};
 use crate::base::extents::Extents;
 use crate::base::words::some;
 use crate::base::{FileTime, ReadAt};
-use crate::error::{Context, Error, Kind, Result};
+use crate::error::{Context, Error, Result};
 use crate::format::assembly::Identity;
 use crate::image::host;
 use crate::image::package_source::{Part, Raw};
@@ -220,25 +220,18 @@ impl Edits {
         let mut later = Vec::new();
         for (place, (group, part)) in self.parts(image, &mut outcome.warnings).into_iter().enumerate() {
             let mut candidate = Candidate::new(part, group, place);
-            match candidate.read(base, &mut outcome.warnings) {
-                Ok(verified) => {
-                    verified.verdict(self.allow_unsigned).context(|| candidate.part.origin.clone())?;
-                    candidate.know(&verified);
-                    here.candidates.push(candidate);
-                    here.verified.push(verified);
-                }
-                Err(error) if error.kind() == Kind::Unsupported && self.package_route != Route::Strict => {
-                    candidate.identify();
-                    let origin = format!("{}: ", candidate.part.origin);
-                    let why = error.to_string();
-                    candidate.reasons.push(why.strip_prefix(&origin).unwrap_or(&why).to_owned());
-                    outcome.warnings.push(format!(
-                        "{origin}it cannot be read in full here, and has not been checked: Windows does that when it installs it"
-                    ));
-                    later.push(candidate);
-                }
-                Err(error) => return Err(error),
+            let verified = candidate.read(base, &mut outcome.warnings)?;
+            verified.verdict(self.allow_unsigned).context(|| candidate.part.origin.clone())?;
+            outcome.warnings.extend(verified.issues.iter().map(|issue| format!("{}: {issue}", candidate.part.origin)));
+            if !verified.unread.is_empty() {
+                outcome.warnings.push(format!(
+                    "{}: not all of its files can be checked here: Windows does that when it installs it",
+                    candidate.part.origin
+                ));
             }
+            candidate.know(&verified);
+            here.candidates.push(candidate);
+            here.verified.push(verified);
         }
         let sorted = self.decide(image, here, &mut later)?;
         outcome.warnings.extend(sorted.warnings.iter().cloned());
@@ -449,12 +442,6 @@ impl Candidate {
         let all = packages.iter().map(|package| &package.manifest.identity).chain(components);
         self.identities = all.cloned().collect();
         self.signer = packages.first().and_then(|package| package.signer.clone());
-    }
-
-    /// What a package that cannot be read in full says that it is.
-    fn identify(&mut self) {
-        self.identities = self.part.describe().ok().map(|described| described.identity).into_iter().collect();
-        self.packages = self.identities.iter().map(Identity::package_id).collect();
     }
 
     /// Whether it has what another one lacks.

@@ -9,8 +9,8 @@ use super::gather::Digest;
 use crate::error::{Context, Error, Result};
 use crate::format::catalog::hex;
 
-/// Checks files against the list.
-pub(super) fn check(list: &[u8], files: &BTreeMap<String, Digest>) -> Result<()> {
+/// Checks files against the list. Where not all of them were read, it may have others.
+pub(super) fn check(list: &[u8], files: &BTreeMap<String, Digest>, are_all: bool) -> Result<()> {
     let text = text_of(list).ok_or_else(|| Error::corrupt("the list is no text").allowed("UTF-16 with its mark"))?;
     let mut section = None;
     for (number, line) in (1..).zip(text.lines()).filter(|(_, line)| !line.trim().is_empty()) {
@@ -21,9 +21,11 @@ pub(super) fn check(list: &[u8], files: &BTreeMap<String, Digest>) -> Result<()>
         let section = section.ok_or_else(|| Error::corrupt("a line before the first section").context(at(number)))?;
         let (path, hash, len) = entry(line).context(|| at(number))?;
         let path = path.replace('/', "\\");
-        let file =
-            files.get(&path.to_lowercase()).ok_or_else(|| Error::corrupt("a file that is not there").context(&path))?;
-        section.compare(file, hash, len).context(|| path)?;
+        match files.get(&path.to_lowercase()) {
+            Some(file) => section.compare(file, hash, len).context(|| path)?,
+            None if are_all => return Err(Error::corrupt("a file that is not there").context(path)),
+            None => {}
+        }
     }
     match section {
         Some(_) => Ok(()),

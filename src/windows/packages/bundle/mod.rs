@@ -24,7 +24,7 @@ use std::sync::Arc;
 
 use gather::{Gathered, Wanted};
 
-use crate::error::{Error, Result};
+use crate::error::{Error, Kind, Result};
 use crate::tree::{Content, Tree};
 
 /// The list of hashes that some cabinets have.
@@ -41,6 +41,8 @@ pub struct Bundle {
     pub documents: BTreeMap<String, Arc<[u8]>>,
     /// All other files but the list of hashes, by their paths in lower case, with `\`.
     pub payload: BTreeMap<String, File>,
+    /// Why there is no payload, where that is nothing to be read here: differences to files that only a running Windows finds (express, PSF).
+    pub unread: Option<String>,
 }
 
 /// A file of the payload.
@@ -83,18 +85,14 @@ impl Bundle {
     /// on the way; whether it is what was signed is for [`verify`](super::verify()).
     ///
     /// # Errors
-    /// [`Invalid`](crate::error::Kind::Invalid) if there is no package in it, [`Unsupported`](crate::error::Kind::Unsupported) for one whose
-    /// payload is differences to files that only a running Windows finds, or that is beyond the limits, [`Corrupt`](crate::error::Kind::Corrupt)
-    /// for two files of one name and for one that does not have its hash; each names the file.
+    /// [`Invalid`](crate::error::Kind::Invalid) if there is no package in it, [`Unsupported`](crate::error::Kind::Unsupported) for documents beyond
+    /// the limits, [`Corrupt`](crate::error::Kind::Corrupt) for two files of one name and for one that does not have its hash; each names the file.
     pub fn read(origin: String, tree: Arc<Tree>) -> Result<Self> {
         Self::read_tree(&origin, &tree).map_err(|error| error.context(&origin)).map(|files| files.bundle(origin, tree))
     }
 
     fn read_tree(origin: &str, tree: &Tree) -> Result<Files> {
-        let entries = entries(tree);
-        if let Some(express) = entries.iter().find(|entry| is_express(&entry.path)) {
-            return Err(express_error(&express.path));
-        }
+        let mut entries = entries(tree);
         if !entries.iter().any(|entry| entry.is_document() && entry.path.ends_with(".mum")) {
             return Err(no_package(origin, &entries));
         }
@@ -103,8 +101,21 @@ impl Bundle {
             content: entry.content.clone(),
             is_kept: entry.is_kept(),
         };
-        let gathered = gather::gather(tree, entries.iter().map(wanted).collect())?;
+        let express = entries.iter().find(|entry| is_express(&entry.path)).map(|entry| express_error(&entry.path));
+        let whole = match express {
+            Some(express) => Err(express),
+            None => gather::gather(tree, entries.iter().map(wanted).collect()),
+        };
         let mut files = Files::default();
+        let gathered = match whole {
+            // The documents still say what it is, and who has signed it.
+            Err(error) if error.kind() == Kind::Unsupported => {
+                files.unread = Some(error.to_string());
+                entries.retain(Entry::is_kept);
+                gather::gather(tree, entries.iter().map(wanted).collect())?
+            }
+            gathered => gathered?,
+        };
         let mut stored = BTreeMap::new();
         for (entry, gathered) in entries.into_iter().zip(gathered) {
             if stored.contains_key(&entry.path) {
@@ -114,7 +125,7 @@ impl Bundle {
             files.add(entry, gathered);
         }
         if let Some(list) = &files.hashes {
-            hashes::check(list, &stored).map_err(|error| error.context(HASHES))?;
+            hashes::check(list, &stored, files.unread.is_none()).map_err(|error| error.context(HASHES))?;
         }
         Ok(files)
     }
@@ -125,6 +136,7 @@ struct Files {
     documents: BTreeMap<String, Arc<[u8]>>,
     payload: BTreeMap<String, File>,
     hashes: Option<Arc<[u8]>>,
+    unread: Option<String>,
 }
 
 impl Files {
@@ -143,7 +155,7 @@ impl Files {
     }
 
     fn bundle(self, origin: String, tree: Arc<Tree>) -> Bundle {
-        Bundle { origin, tree, documents: self.documents, payload: self.payload }
+        Bundle { origin, tree, documents: self.documents, payload: self.payload, unread: self.unread }
     }
 }
 

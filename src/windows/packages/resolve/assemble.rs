@@ -53,6 +53,7 @@ pub(super) fn assemble(
 fn package(node: &PackageNode, index: &Index<'_>) -> PackagePlan {
     let found = index.package(node.at);
     let manifest = &found.manifest;
+    let unread = if node.within.is_none() { &index.bundles[node.at.bundle].unread[..] } else { &[] };
     let update = |(said, node): (&crate::format::assembly::Update, &super::round::UpdateNode)| UpdatePlan {
         name: said.name.clone(),
         is_selectable: said.selectable,
@@ -76,7 +77,7 @@ fn package(node: &PackageNode, index: &Index<'_>) -> PackagePlan {
         },
         manifest: Arc::clone(&found.mum),
         catalog: found.catalog.clone(),
-        left_out: if node.is_there { Vec::new() } else { left_out(manifest) },
+        left_out: if node.is_there { Vec::new() } else { [unread, &left_out(manifest)].concat() },
     }
 }
 

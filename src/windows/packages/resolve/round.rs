@@ -353,8 +353,11 @@ impl<'r, 'v> Round<'r, 'v> {
             };
             self.add(top, parent, &mut passed_over);
         }
-        for package in first..self.packages.len() {
-            self.bring_components(package);
+        // Of one that cannot be read here nothing is carried out: its packages say so.
+        if self.index.bundles[bundle].unread.is_empty() {
+            for package in first..self.packages.len() {
+                self.bring_components(package);
+            }
         }
         self.warn_of_passed_over(bundle, first, &passed_over);
     }

@@ -84,13 +84,19 @@ fn bundle(origin: &str, mums: &[String], manifests: &[String]) -> Verified {
         )
     });
     let tree = Tree::new(Node::directory(0, Times::default()));
-    let bundle =
-        Bundle { origin: origin.into(), tree: tree.into(), documents: BTreeMap::new(), payload: BTreeMap::new() };
+    let bundle = Bundle {
+        origin: origin.into(),
+        tree: tree.into(),
+        documents: BTreeMap::new(),
+        payload: BTreeMap::new(),
+        unread: None,
+    };
     Verified {
         bundle,
         packages: packages.collect(),
         manifests: manifests.collect(),
         remarks: Vec::new(),
+        unread: Vec::new(),
         issues: Vec::new(),
     }
 }

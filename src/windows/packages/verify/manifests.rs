@@ -3,12 +3,12 @@
 use std::sync::Arc;
 
 use super::catalogs::{Catalog, Catalogs};
-use crate::error::{Context, Error, Result};
+use crate::error::{Context, Error, Kind, Result};
 use crate::format::assembly::{Element, Manifest, ManifestFile};
 use crate::format::catalog::{FileDigest, hex};
 use crate::format::delta;
 use crate::windows::packages::bundle::File;
-use crate::windows::packages::{Bundle, Payload};
+use crate::windows::packages::{Bundle, LeftOut, Payload};
 
 /// The longest manifest, unpacked; the largest of Windows have some megabytes.
 const MAX_MANIFEST: usize = 64 << 20;
@@ -28,15 +28,37 @@ pub struct VerifiedManifest {
     pub missing: Vec<String>,
 }
 
-/// Checks one manifest with its files; gives what nobody vouches for besides.
+/// What came of a manifest.
+pub(super) enum Checked {
+    /// All holds.
+    Fine {
+        /// It.
+        manifest: Box<VerifiedManifest>,
+        /// What nobody vouches for.
+        issues: Vec<String>,
+    },
+    /// It cannot be unpacked here.
+    Packed(LeftOut),
+}
+
+/// Checks one manifest with its files.
 pub(super) fn verify(
     bundle: &Bundle,
     catalogs: &Catalogs,
     name: &str,
     packed: &[u8],
     base: Option<&[u8]>,
-) -> Result<(VerifiedManifest, Vec<String>)> {
-    let bytes = delta::unpack(packed, base, MAX_MANIFEST)?;
+) -> Result<Checked> {
+    let bytes = match delta::unpack(packed, base, MAX_MANIFEST) {
+        Err(error) if error.kind() == Kind::Unsupported => {
+            let why = match base {
+                None => "it is packed against the base manifest of a servicing stack, which neither the image has nor --servicing-stack gives".into(),
+                Some(_) => error.to_string(),
+            };
+            return Ok(Checked::Packed(LeftOut { what: name.to_owned(), line: 0, why }));
+        }
+        bytes => bytes?,
+    };
     let digest = FileDigest::of(&bytes);
     if !catalogs.is_mute() && !catalogs.vouch_for(&digest) {
         return Err(Catalog::unlisted(&digest));
@@ -60,7 +82,7 @@ pub(super) fn verify(
         }
         verified.payload.push(Payload { name: file.name.clone(), content: found.content.clone() });
     }
-    Ok((verified, issues))
+    Ok(Checked::Fine { manifest: Box::new(verified), issues })
 }
 
 /// Whether the manifest has a hash of the file; one that is wrong is an error.

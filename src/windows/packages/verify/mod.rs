@@ -32,10 +32,11 @@ use std::sync::Arc;
 use std::thread::available_parallelism;
 
 use catalogs::Catalogs;
+use manifests::Checked;
 pub use manifests::VerifiedManifest;
 
-use super::Bundle;
 use super::bundle::express_error;
+use super::{Bundle, LeftOut};
 use crate::base::ordered::ordered;
 use crate::base::words::some;
 use crate::error::{Context, Error, Result};
@@ -57,6 +58,8 @@ pub struct Verified {
     pub manifests: BTreeMap<String, VerifiedManifest>,
     /// What is worth knowing.
     pub remarks: Vec<String>,
+    /// What of it cannot be read here, and was not checked beyond the catalogs and the packages' own manifests: it takes its Windows to install it.
+    pub unread: Vec<LeftOut>,
     /// What nobody has signed, though the packages are; and what else keeps Windows from taking it. Each names its file.
     pub issues: Vec<String>,
 }
@@ -84,7 +87,7 @@ pub struct VerifiedPackage {
 ///
 /// # Errors
 /// [`Corrupt`](crate::error::Kind::Corrupt) for whatever is not what it is said to be, with the name of the file,
-/// [`Unsupported`](crate::error::Kind::Unsupported) for what cannot be read here. Who has signed it is in the result: see [`Verified::verdict`].
+/// [`Unsupported`](crate::error::Kind::Unsupported) for documents beyond the limits. Who has signed it is in the result: see [`Verified::verdict`].
 pub fn verify(bundle: Bundle, base: Option<&[u8]>) -> Result<Verified> {
     let origin = bundle.origin.clone();
     verify_bundle(bundle, base).map_err(|error| error.context(origin))
@@ -98,21 +101,31 @@ fn verify_bundle(bundle: Bundle, base: Option<&[u8]>) -> Result<Verified> {
 fn verify_with(bundle: Bundle, mut catalogs: Catalogs, base: Option<&[u8]>) -> Result<Verified> {
     let packages = read_packages(&bundle, &catalogs)?;
     catalogs.let_vouch(&packages);
-    if let Some((package, express)) =
-        packages.iter().find_map(|package| Some((package, package.manifest.express.as_ref()?)))
-    {
-        return Err(express_error(express).context(format_args!("{}.mum", package.id)));
-    }
-    let mut verified =
-        Verified { bundle, packages, manifests: BTreeMap::new(), remarks: Vec::new(), issues: Vec::new() };
+    let mut verified = Verified {
+        bundle,
+        packages,
+        manifests: BTreeMap::new(),
+        remarks: Vec::new(),
+        unread: Vec::new(),
+        issues: Vec::new(),
+    };
     verified.note_catalogs(&catalogs);
+    verified.note_express();
+    if !verified.unread.is_empty() {
+        return Ok(verified);
+    }
     let documents: Vec<_> = verified.bundle.documents.iter().filter(|(name, _)| name.ends_with(".manifest")).collect();
     let manifests = in_parallel(&documents, |(name, bytes)| {
         manifests::verify(&verified.bundle, &catalogs, name, bytes, base).context(|| (*name).clone())
     })?;
-    for (manifest, issues) in manifests {
-        verified.issues.extend(issues);
-        verified.manifests.insert(manifest.keyform.clone(), manifest);
+    for checked in manifests {
+        match checked {
+            Checked::Fine { manifest, issues } => {
+                verified.issues.extend(issues);
+                verified.manifests.insert(manifest.keyform.clone(), *manifest);
+            }
+            Checked::Packed(left_out) => verified.unread.push(left_out),
+        }
     }
     verified.note_payload();
     Ok(verified)
@@ -251,6 +264,16 @@ impl Verified {
             catalog.remarks.iter().for_each(|remark| remarks.entry(remark).or_default().push(catalog.name.clone()));
         }
         self.remarks.extend(remarks.into_iter().map(|(remark, names)| format!("{}: {remark}", some(&names, NAMED))));
+    }
+
+    /// Payload that is differences, by itself or as its package's manifest says.
+    fn note_express(&mut self) {
+        let said = self.packages.iter().find_map(|package| {
+            let express = package.manifest.express.as_ref()?;
+            Some((format!("{}.mum", package.id), express_error(express).to_string()))
+        });
+        let found = self.bundle.unread.clone().map(|why| ("payload".to_owned(), why)).or(said);
+        self.unread.extend(found.map(|(what, why)| LeftOut { what, line: 0, why }));
     }
 
     /// Files that nothing names. What lies at the top is no payload: lists and descriptions for those who hand packages out.

@@ -121,11 +121,16 @@ fn the_top_is_found_without_update_mum() {
 #[test]
 fn express_packages_and_packed_manifests_without_a_base_are_told() {
     let express = mum("A-Package", &[]).replace("<package ", "<package psfName=\"a.psf\" ");
-    let error = run(&[("update.mum", express.as_bytes())]).unwrap_err();
-    assert_eq!((error.kind(), error.hint_text().is_some()), (Kind::Unsupported, true), "{error}");
-    let error = run(&[("update.mum", mum("A-Package", &[]).as_bytes()), ("a.manifest", b"DCM\x01PA30")]).unwrap_err();
-    assert_eq!(error.kind(), Kind::Unsupported);
-    assert!(error.to_string().contains("a.manifest"), "{error}");
+    let verified = run(&[("update.mum", express.as_bytes())]).unwrap();
+    assert!(verified.unread[0].why.contains("express"), "{:?}", verified.unread);
+    assert!(verified.verdict(false).is_err(), "nobody has signed it");
+    let plain = manifest("");
+    let name = format!("{}.manifest", keyform());
+    let files = [("update.mum", mum("A-Package", &[])), (&name, plain.replace("A.dll", "B.dll"))];
+    let files: Vec<(&str, &[u8])> = files.iter().map(|(name, text)| (*name, text.as_bytes())).collect();
+    let verified = run(&[&files[..], &[("a.manifest", b"DCM\x01PA30")]].concat()).unwrap();
+    assert_eq!(verified.unread[0].what, "a.manifest");
+    assert!(verified.unread[0].why.contains("--servicing-stack") && verified.manifests.len() == 1);
 }
 
 #[test]
