@@ -149,7 +149,9 @@ impl Journal {
     /// Whether a key, value or directory was not there before the packages, or is in one that was not.
     pub(super) fn is_made(&self, what: &str) -> bool {
         let what = what.to_lowercase();
-        let ends = what.match_indices('\\').map(|(at, _)| at).chain([what.len()]);
+        // Names of values may have backslashes, too; what is above ends before the name.
+        let key = what.find(r"\\").unwrap_or(what.len());
+        let ends = what[..key].match_indices('\\').map(|(at, _)| at).chain([key, what.len()]);
         ends.into_iter().any(|end| self.made.contains_key(&what[..end]))
     }
 

@@ -13,10 +13,12 @@
 //! | a component that this program has put in sets it too | as that one has it |
 //! | the account has it (`packages/journal.rs`) | as it was before |
 //! | another component sets it too | as that one has it: the highest version that is left, if it is the same component |
-//! | the account has that it was not there, or nobody put the component in here | it goes; keys and directories when nothing is left in them |
+//! | the account has that it was not there | it goes, whatever it is by now; keys and directories when nothing is left in them |
+//! | nobody put the component in here | it goes, if it is as the component has it; keys and directories when nothing is left in them |
 //! | it was so before | it stays |
 //!
-//! What somebody has changed since stays as it is.
+//! Of a list or path that components join only their own texts go. What was there before the packages, and what somebody has changed since,
+//! stays as it is.
 //!
 //! # What is not given back
 //! `VersionedIndex` of the `COMPONENTS` hive, which Windows makes anew (see `packages/records.rs`); changes of a driver's INF file
