@@ -525,7 +525,7 @@ fn is_component(name: &str) -> bool {
 }
 
 /// What files of Windows have where there is none to learn it from: TrustedInstaller may do everything, all others may read and run.
-fn protected_file() -> Vec<u8> {
+pub(super) fn protected_file() -> Vec<u8> {
     let allow = [
         (Sid::TRUSTED_INSTALLER, mask::FULL, 0),
         (Sid::ADMINISTRATORS, mask::READ_AND_RUN, 0),

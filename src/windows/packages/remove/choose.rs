@@ -8,7 +8,7 @@ use crate::base::near;
 use crate::error::{Context, Error, Result};
 use crate::format::assembly::{Element, Identity, Item, PackageManifest};
 use crate::format::catalog::hex;
-use crate::windows::packages::image::Image;
+use crate::windows::packages::image::{COMPONENTS, Image};
 use crate::windows::packages::installed::{Installed, InstalledPackage, PACKAGES, package_family, state};
 use crate::windows::packages::resolve::{is_named, neutral};
 
@@ -86,7 +86,7 @@ pub(super) fn choose(image: &Image<'_>, installed: &Installed, name: &str) -> Re
     let shared = shared.map(|other| other.id.clone()).collect();
     let superseded = superseded(&packages, &others);
     let catalogs = catalogs(image, &packages, &others)?;
-    let brought = brought(&going, &staying);
+    let brought = brought(&going, &staying, image.hive(COMPONENTS).is_some());
     Ok(Chosen { packages, shared, superseded, catalogs, brought })
 }
 
@@ -229,8 +229,9 @@ fn catalogs(image: &Image<'_>, going: &[InstalledPackage], others: &[&InstalledP
     Ok(gone)
 }
 
-/// Deployments and drivers of the packages that go, without those of packages that stay.
-fn brought(going: &[Known<'_>], staying: &[Known<'_>]) -> Vec<Identity> {
+/// Deployments and drivers of the packages that go, without those that packages which stay have, too. Where the image says which are only staged,
+/// those that are do not count.
+fn brought(going: &[Known<'_>], staying: &[Known<'_>], says_staged: bool) -> Vec<Identity> {
     let items = |known: &Known<'_>| -> Vec<Identity> {
         let updates = known.manifest.iter().flat_map(|manifest| &manifest.updates).flat_map(|update| &update.items);
         let identities = updates.filter_map(|item| match item {
@@ -239,7 +240,9 @@ fn brought(going: &[Known<'_>], staying: &[Known<'_>]) -> Vec<Identity> {
         });
         identities.collect()
     };
-    let kept: BTreeSet<String> = staying.iter().flat_map(items).map(|identity| identity.keyform()).collect();
+    let has = |known: &&Known<'_>| !says_staged || known.package.is_installed();
+    let kept: BTreeSet<String> =
+        staying.iter().filter(has).flat_map(items).map(|identity| identity.keyform()).collect();
     let mut seen = BTreeSet::new();
     going
         .iter()

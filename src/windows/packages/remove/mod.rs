@@ -5,6 +5,8 @@
 //!     --> components that no other deployment has --> what their manifests set, and nobody else's does
 //! ```
 //!
+//! A deployment that another package only stages is not had by it: what it brings is undone, and stays in the store.
+//!
 //! A manifest is compiled for that as it is for putting it in, so that both are the same by construction. What a removed component has set is
 //! undone as far as it is still so:
 //!
@@ -115,13 +117,14 @@ fn remove_with(
     let doomed = library.doomed(&image, &chosen);
     let drivers = undo::undo(&mut image, &mut library, &doomed)?;
     forget_packages(&mut image, &chosen)?;
-    forget_components(&mut image, &library, &chosen, &doomed)?;
+    let staged = library.staged(&image, &chosen, &doomed);
+    forget_components(&mut image, &library, &chosen, &doomed, &staged)?;
     forget_made(&mut image)?;
     image.warnings.extend(library.remarks());
     let (files, hives, warnings) = image.commit()?;
     let mut removed = Removed {
         packages: chosen.ids(),
-        components: doomed.into_iter().collect(),
+        components: doomed.difference(&staged).cloned().collect(),
         files,
         hives,
         warnings,
@@ -217,15 +220,19 @@ fn forget_components(
     library: &Library<'_>,
     chosen: &Chosen,
     doomed: &BTreeSet<String>,
+    staged: &BTreeSet<String>,
 ) -> Result<()> {
     for keyform in doomed {
-        image.take(&records::manifest_path(keyform))?;
-        image.take(&records::folder_path(keyform))?;
+        if !staged.contains(keyform) {
+            image.take(&records::manifest_path(keyform))?;
+            image.take(&records::folder_path(keyform))?;
+        }
         image.journal.remove_component(keyform);
         forget_winner(image, library, keyform)?;
     }
     if image.hive(COMPONENTS).is_some() {
-        untie(image, library, chosen, doomed)?;
+        let gone: BTreeSet<String> = doomed.difference(staged).cloned().collect();
+        untie(image, library, chosen, &gone)?;
         if !doomed.is_empty() {
             records::forget_index(image)?;
         }
