@@ -1,6 +1,7 @@
 //! The image that packages are put into or taken out of: its tree, its hives, and the account of what was changed.
 
 use std::collections::HashMap;
+use std::sync::Arc;
 
 use super::installed::SERVICING as CBS;
 use super::journal::{FILES, Journal, Place};
@@ -39,6 +40,8 @@ pub(super) struct Image<'t> {
     pub(super) files: usize,
     pub(super) warnings: Vec<String>,
     usual: Option<Usual>,
+    /// The descriptors that files of folders have, by the folders' paths.
+    usual_in: HashMap<String, DescriptorId>,
     /// The folders of the store that files are in.
     owners: Option<HashMap<NodeId, String>>,
     /// The keys that were located.
@@ -68,8 +71,18 @@ impl<'t> Image<'t> {
         if tree.find(COMPONENTS).is_some() {
             hives.open(tree, COMPONENTS)?;
         }
-        let (warnings, places) = (Vec::new(), HashMap::new());
-        Ok(Self { tree, hives, journal, now, files: 0, warnings, usual: None, owners: None, places })
+        Ok(Self {
+            tree,
+            hives,
+            journal,
+            now,
+            files: 0,
+            warnings: Vec::new(),
+            usual: None,
+            usual_in: HashMap::new(),
+            owners: None,
+            places: HashMap::new(),
+        })
     }
 
     /// Writes the hives; tells which changed.
@@ -124,9 +137,8 @@ pub(super) fn in_the_middle(what: String) -> Error {
 impl Image<'_> {
     /// Where a key of a manifest is. Links in the hives are followed.
     ///
-    /// `HKEY_CURRENT_USER` and `HKEY_USERS\.DEFAULT` are the hive that new users start with: DISM loads that of the image's default user
-    /// (`\Users\Default\NTUSER.DAT`), and what a component sets for users is meant for them, not for the system's own account.
-    /// Where the image has none, it is `config\DEFAULT`.
+    /// `HKEY_CURRENT_USER` and `HKEY_USERS\Default` are the hive that new users start with (`\Users\Default\NTUSER.DAT`); where the image has none,
+    /// `config\DEFAULT`. That one is `HKEY_USERS\.DEFAULT`, the hive of the system's own account.
     ///
     /// # Errors
     /// Those of [`HiveFiles::locate`], and [`Corrupt`](crate::error::Kind::Corrupt) for links that lead on and on.
@@ -150,7 +162,7 @@ impl Image<'_> {
     }
 
     fn located(&mut self, key: &str) -> Result<Place> {
-        let below = ["HKEY_CURRENT_USER", "HKCU", r"HKEY_USERS\.DEFAULT", r"HKU\.DEFAULT"]
+        let below = ["HKEY_CURRENT_USER", "HKCU", r"HKEY_USERS\Default", r"HKU\Default"]
             .iter()
             .find_map(|root| strip_root(key, root));
         if let Some(below) = below
@@ -345,6 +357,25 @@ impl Image<'_> {
         Ok(true)
     }
 
+    /// Puts a document of the servicing stack where there is none, with the security descriptor that its siblings have.
+    pub(super) fn put_document(&mut self, path: &str, bytes: &Arc<[u8]>) -> Result<()> {
+        let descriptor = self.usual_in(split(path).0);
+        self.put_if_absent(path, Content::Bytes(Arc::clone(bytes)), Some(descriptor)).map(|_| ())
+    }
+
+    /// The descriptor that most files of a folder have.
+    fn usual_in(&mut self, folder: &str) -> DescriptorId {
+        if let Some(usual) = self.usual_in.get(folder) {
+            return *usual;
+        }
+        let tree = &*self.tree;
+        let siblings = tree.find(folder).into_iter().flat_map(|folder| tree.node(folder).children());
+        let files = siblings.map(|link| link.node).filter(|node| !tree.node(*node).is_directory()).take(SAMPLE);
+        let usual = place::most_common(tree, files).unwrap_or_else(|| self.tree.add_descriptor(&protected_file()));
+        self.usual_in.insert(folder.to_owned(), usual);
+        usual
+    }
+
     /// The file at a path, if there is one; anything else in its place is an error.
     pub(super) fn file(&self, path: &str) -> Result<Option<NodeId>> {
         let Some(node) = self.tree.find(path) else { return Ok(None) };
@@ -394,7 +425,7 @@ impl Image<'_> {
         let Some(link) = directory.and_then(|node| self.tree.child(node, Name::from(name).units())).cloned() else {
             return Ok(());
         };
-        if self.tree.find(&kept).is_some() || self.journal.is_made(path) {
+        if self.tree.find(&kept).is_some() {
             return Ok(()); // what was there first counts
         }
         let directory = self.make_directory(split(&kept).0, None, 0)?;
@@ -494,7 +525,7 @@ fn is_component(name: &str) -> bool {
 }
 
 /// What files of Windows have where there is none to learn it from: TrustedInstaller may do everything, all others may read and run.
-fn protected_file() -> Vec<u8> {
+pub(super) fn protected_file() -> Vec<u8> {
     let allow = [
         (Sid::TRUSTED_INSTALLER, mask::FULL, 0),
         (Sid::ADMINISTRATORS, mask::READ_AND_RUN, 0),

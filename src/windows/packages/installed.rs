@@ -69,7 +69,12 @@ pub mod state {
 
     /// Whether what has this state works, or does so from the next start on.
     pub fn is_installed(state: u32) -> bool {
-        matches!(state, INSTALL_PENDING | PARTIALLY_INSTALLED | INSTALLED | PERMANENT)
+        is_whole(state) || state == PARTIALLY_INSTALLED
+    }
+
+    /// Whether nothing of what has this state is left to be put in. A package of which only a part is installed is completed.
+    pub fn is_whole(state: u32) -> bool {
+        matches!(state, INSTALL_PENDING | INSTALLED | PERMANENT)
     }
 }
 

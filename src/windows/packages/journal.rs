@@ -149,7 +149,9 @@ impl Journal {
     /// Whether a key, value or directory was not there before the packages, or is in one that was not.
     pub(super) fn is_made(&self, what: &str) -> bool {
         let what = what.to_lowercase();
-        let ends = what.match_indices('\\').map(|(at, _)| at).chain([what.len()]);
+        // Names of values may have backslashes, too; what is above ends before the name.
+        let key = what.find(r"\\").unwrap_or(what.len());
+        let ends = what[..key].match_indices('\\').map(|(at, _)| at).chain([key, what.len()]);
         ends.into_iter().any(|end| self.made.contains_key(&what[..end]))
     }
 
@@ -278,6 +280,11 @@ mod tests {
         journal.note_key(&below, &[9]);
         assert_eq!(journal.made.len(), 1);
         assert!(journal.is_made(r"\WINDOWS\new\x") && !journal.is_made(r"\Windows\Newer"));
+        let mut other = Journal::default();
+        other.add_made(&place.value(r"C:\A"));
+        assert!(other.is_made(&place.value(r"c:\a")) && !other.is_made(&place.value(r"C:\A\b")));
+        other.add_made(&below.to_string());
+        assert!(other.is_made(&below.value(r"C:\A\b")) && other.is_made(&below.value("")));
         let mut journal = same_as(written(&journal, &mut tree), &journal);
         assert_eq!(journal.value(&place, ""), Some(&Value::new(0x2_0001, [1])), "the first one counts");
 

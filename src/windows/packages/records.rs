@@ -32,7 +32,6 @@ use crate::error::Result;
 use crate::format::assembly::{Version, cbs_value_name, file_value_name};
 use crate::format::catalog::hex;
 use crate::format::hive::{KeyId, Value};
-use crate::tree::Content;
 use crate::windows::hive_files::HiveFile;
 
 /// The catalogs of the store.
@@ -54,9 +53,9 @@ const HIDDEN: u32 = 2;
 
 /// Writes all records of a plan.
 pub(super) fn write(image: &mut Image<'_>, plan: &Plan) -> Result<()> {
-    for (at, package) in plan.packages.iter().enumerate() {
+    for (package, owners) in plan.packages.iter().zip(owners(plan)) {
         write_documents(image, package)?;
-        write_package(image, plan, at)?;
+        write_package(image, package, &owners)?;
     }
     write_components(image, plan)?;
     plan.components.iter().try_for_each(|component| write_winner(image, component))
@@ -65,13 +64,11 @@ pub(super) fn write(image: &mut Image<'_>, plan: &Plan) -> Result<()> {
 fn write_documents(image: &mut Image<'_>, package: &PackagePlan) -> Result<()> {
     let id = package.identity.package_id();
     check_path(&id)?;
-    let descriptor = None;
-    image.put_if_absent(&format!(r"{PACKAGES}\{id}.mum"), Content::Bytes(package.manifest.clone()), descriptor)?;
+    image.put_document(&format!(r"{PACKAGES}\{id}.mum"), &package.manifest)?;
     if let Some(catalog) = &package.catalog {
-        let content = || Content::Bytes(catalog.clone());
-        image.put_if_absent(&format!(r"{PACKAGES}\{id}.cat"), content(), descriptor)?;
-        image.put_if_absent(&format!(r"{CODE_INTEGRITY}\{id}.cat"), content(), descriptor)?;
-        image.put_if_absent(&format!(r"{CATALOGS}\{}.cat", thumbprint(catalog)), content(), descriptor)?;
+        image.put_document(&format!(r"{PACKAGES}\{id}.cat"), catalog)?;
+        image.put_document(&format!(r"{CODE_INTEGRITY}\{id}.cat"), catalog)?;
+        image.put_document(&format!(r"{CATALOGS}\{}.cat", thumbprint(catalog)), catalog)?;
     }
     Ok(())
 }
@@ -94,14 +91,13 @@ fn set_if_absent(hive: &mut HiveFile, key: KeyId, name: &str, value: Value) -> R
     if hive.hive().value(key, name).is_some() { Ok(()) } else { hive.set(key, name, value) }
 }
 
-fn write_package(image: &mut Image<'_>, plan: &Plan, at: usize) -> Result<()> {
-    let package = &plan.packages[at];
+fn write_package(image: &mut Image<'_>, package: &PackagePlan, owners: &BTreeSet<String>) -> Result<()> {
     let id = package.identity.package_id();
     let now = image.now.0;
-    let owners = owners(plan, at);
     let (hive, key) = record(image, SOFTWARE, &format!(r"{CBS}\Packages"), &id)?;
     let was = hive.hive().value(key, "CurrentState").and_then(|value| value.as_dword());
-    let is_there = matches!(was, Some(state::INSTALLED | state::PERMANENT));
+    let is_there = was.is_some_and(state::is_whole);
+    let was_installed = was.is_some_and(state::is_installed);
     let values = [
         ("InstallClient", Value::sz("DISM Package Manager Provider")),
         ("InstallName", Value::sz(&format!("{id}.mum"))),
@@ -117,16 +113,21 @@ fn write_package(image: &mut Image<'_>, plan: &Plan, at: usize) -> Result<()> {
     for (name, value) in values {
         if is_there { set_if_absent(hive, key, name, value)? } else { hive.set(key, name, value)? }
     }
-    let owned_by = hive.make_alike(key, "Owners")?;
-    for owner in &owners {
-        set_if_absent(hive, owned_by, owner, Value::dword(OWNER_FLAG | state::INSTALLED))?;
+    let had_owners =
+        hive.hive().subkey(key, "Owners").is_some_and(|owners| hive.hive().values(owners).next().is_some());
+    // One that was there and that nobody owns must not go with the first that has it.
+    if had_owners || !was_installed {
+        let owned_by = hive.make_alike(key, "Owners")?;
+        for owner in owners {
+            set_if_absent(hive, owned_by, owner, Value::dword(OWNER_FLAG | state::INSTALLED))?;
+        }
     }
     let mut selectable = package.updates.iter().filter(|update| update.is_selectable).peekable();
     if selectable.peek().is_some() {
         let updates = hive.make_alike(key, "Updates")?;
         for update in selectable {
             let state = if update.is_on { state::INSTALLED } else { state::RESOLVED };
-            if is_there && !update.is_on {
+            if was_installed && !update.is_on {
                 set_if_absent(hive, updates, &update.name, Value::dword(state))?;
             } else {
                 hive.set(updates, &update.name, Value::dword(state))?;
@@ -142,17 +143,18 @@ fn write_package(image: &mut Image<'_>, plan: &Plan, at: usize) -> Result<()> {
     write_index(image, package, &id)
 }
 
-/// The packages that a package is a part of; itself, if it is none.
-fn owners(plan: &Plan, at: usize) -> BTreeSet<String> {
-    let has = |outer: &PackagePlan| outer.updates.iter().any(|update| update.packages.contains(&at));
-    let outer = plan
-        .packages
-        .iter()
-        .enumerate()
-        .filter(|(place, outer)| Some(*place) == plan.packages[at].within || has(outer));
-    let mut owners: BTreeSet<String> = outer.map(|(_, outer)| outer.identity.package_id()).collect();
-    if plan.packages[at].within.is_none() {
-        owners.insert(plan.packages[at].identity.package_id());
+/// Of each package those that it is a part of; itself, if it is none.
+fn owners(plan: &Plan) -> Vec<BTreeSet<String>> {
+    let mut owners = vec![BTreeSet::new(); plan.packages.len()];
+    for (at, package) in plan.packages.iter().enumerate() {
+        let id = package.identity.package_id();
+        for part in package.updates.iter().flat_map(|update| &update.packages) {
+            if let Some(owners) = owners.get_mut(*part) {
+                owners.insert(id.clone());
+            }
+        }
+        let outer = package.within.and_then(|outer| plan.packages.get(outer));
+        owners[at].insert(outer.map_or(id, |outer| outer.identity.package_id()));
     }
     owners
 }

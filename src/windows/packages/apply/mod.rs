@@ -151,7 +151,7 @@ enum How {
 /// A component: its files in the store, and what it changes unless a newer version is there.
 fn put(image: &mut Image<'_>, component: &ComponentPlan, source: &Source<'_>, how: How) -> Result<()> {
     store::put(image, component, source, how)?;
-    if !component.is_there {
+    if how == How::Whole {
         image.journal.add_component(&component.keyform);
     }
     if component.is_beaten() {

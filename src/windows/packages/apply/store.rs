@@ -24,8 +24,7 @@ pub(super) fn put(image: &mut Image<'_>, component: &ComponentPlan, source: &Sou
         return Err(Error::invalid("the name of a component").found(keyform));
     }
     check_path(keyform)?;
-    let manifest = Content::Bytes(component.manifest.clone());
-    image.put_if_absent(&manifest_path(keyform), manifest, None)?;
+    image.put_document(&manifest_path(keyform), &component.manifest)?;
     if component.payload.is_empty() {
         return Ok(());
     }

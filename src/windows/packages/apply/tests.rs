@@ -1,5 +1,7 @@
 //! Plans into small trees and out of them again.
 
+mod shared;
+
 use std::collections::BTreeMap;
 
 use super::{Applied, Source, apply_from};

@@ -3,7 +3,7 @@
 //! | attribute | value |
 //! |---|---|
 //! | type, start, errorControl, tag, sidType, launchProtected | Type, Start, ErrorControl, Tag, ServiceSidType, LaunchProtected: REG_DWORD |
-//! | start="delayedAuto" | Start 2, DelayedAutoStart 1 |
+//! | start="delayedAuto" | Start 2, DelayedAutoStart 1; "auto": Start 2, and DelayedAutoStart goes where it is |
 //! | imagePath | ImagePath: REG_EXPAND_SZ |
 //! | displayName, description, objectName, group | DisplayName, Description, ObjectName, Group: REG_SZ |
 //! | dependOnService, dependOnGroup, requiredPrivileges | DependOnService, DependOnGroup, RequiredPrivileges: REG_MULTI_SZ |
@@ -68,6 +68,9 @@ impl Compiler<'_> {
         let key = format!(r"{SERVICES}\{}", service.name);
         let mut changes = vec![Change::Key { key: key.clone(), descriptor: None }];
         changes.extend(values(&key, service.values));
+        if service.starts_at_once {
+            changes.push(Change::DeleteValue { key: key.clone(), name: "DelayedAutoStart".into() });
+        }
         if let Some(descriptor) = self.descriptor(data, &format!("service {name}"), Object::Service) {
             let key = format!(r"{key}\Security");
             changes.extend(values(&key, vec![("Security", Value::binary(descriptor.into_vec()))]));
@@ -136,7 +139,7 @@ impl Compiler<'_> {
         let account = data.filled("objectName").map(|account| format!(", {account}")).unwrap_or_default();
         let what =
             format!("service {name}: {}, {start_word}, {kind_word}{account}", image.as_deref().unwrap_or("no program"));
-        Ok(Service { name: name.to_owned(), what, values })
+        Ok(Service { name: name.to_owned(), what, values, starts_at_once: start == 2 && !is_delayed })
     }
 
     fn failure_actions(&self, element: &Element) -> Said<Vec<(&'static str, Value)>> {
@@ -192,6 +195,8 @@ struct Service {
     name: String,
     what: String,
     values: Vec<(&'static str, Value)>,
+    /// Whether an older version's delay goes.
+    starts_at_once: bool,
 }
 
 pub(super) fn values(key: &str, values: Vec<(&str, Value)>) -> Vec<Change> {

@@ -1,15 +1,16 @@
 //! Which packages go.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeSet, HashMap};
 
 use sha2::{Digest, Sha256};
 
 use crate::base::near;
 use crate::error::{Context, Error, Result};
-use crate::format::assembly::{Element, Identity, Item, PackageManifest, Parent};
+use crate::format::assembly::{Element, Identity, Item, PackageManifest};
 use crate::format::catalog::hex;
-use crate::windows::packages::image::Image;
+use crate::windows::packages::image::{COMPONENTS, Image};
 use crate::windows::packages::installed::{Installed, InstalledPackage, PACKAGES, package_family, state};
+use crate::windows::packages::resolve::{is_named, neutral};
 
 /// Messages name so many packages one by one.
 const NAMED: usize = 6;
@@ -85,7 +86,7 @@ pub(super) fn choose(image: &Image<'_>, installed: &Installed, name: &str) -> Re
     let shared = shared.map(|other| other.id.clone()).collect();
     let superseded = superseded(&packages, &others);
     let catalogs = catalogs(image, &packages, &others)?;
-    let brought = brought(&going, &staying);
+    let brought = brought(&going, &staying, image.hive(COMPONENTS).is_some());
     Ok(Chosen { packages, shared, superseded, catalogs, brought })
 }
 
@@ -158,21 +159,40 @@ fn known<'i>(image: &Image<'_>, packages: impl Iterator<Item = &'i InstalledPack
 
 /// A package that stays must keep what it belongs to.
 fn refuse_parents(going: &[InstalledPackage], staying: &[Known<'_>]) -> Result<()> {
-    let names = |parent: &Parent, package: &InstalledPackage| {
-        parent.identities.iter().any(|wanted| package_family(wanted) == package_family(&package.identity))
-    };
-    let installed = || staying.iter().filter(|known| known.package.is_installed());
-    for child in installed() {
+    let installed = || staying.iter().map(|known| known.package).filter(|package| package.is_installed());
+    let (going, others) = (by_name(going.iter()), by_name(installed()));
+    for child in staying.iter().filter(|known| known.package.is_installed()) {
         let parents = child.manifest.as_ref().map_or(&[][..], |manifest| &manifest.parents);
-        let lost = going.iter().find(|gone| parents.iter().any(|parent| names(parent, gone)));
-        let has_another = installed().any(|other| parents.iter().any(|parent| names(parent, other.package)));
-        if let (Some(lost), false) = (lost, has_another) {
+        let named: Vec<&Identity> = parents.iter().flat_map(|parent| &parent.identities).collect();
+        // As it is put in: one of a language belongs to the neutral one of its name as well.
+        let base = neutral(&child.package.identity);
+        let lost = lost(&named, &going, &others);
+        let lost = lost.or_else(|| base.and_then(|base| self::lost(&[&base], &going, &others)));
+        if let Some(lost) = lost {
             return Err(Error::invalid("a package that another one belongs to cannot be taken out before that one")
                 .found(&lost.id)
                 .hint(format_args!("take out first: {}", child.package.id)));
         }
     }
     Ok(())
+}
+
+type ByName<'i> = HashMap<String, Vec<&'i InstalledPackage>>;
+
+fn by_name<'i>(packages: impl Iterator<Item = &'i InstalledPackage>) -> ByName<'i> {
+    let mut named = ByName::new();
+    packages.for_each(|package| named.entry(package.identity.name.to_lowercase()).or_default().push(package));
+    named
+}
+
+/// The package among those that go that is the last of those which are named, any of which will do.
+fn lost<'i>(named: &[&Identity], going: &ByName<'i>, others: &ByName<'_>) -> Option<&'i InstalledPackage> {
+    fn one_of<'i>(wanted: &Identity, known: &ByName<'i>) -> Option<&'i InstalledPackage> {
+        let packages = known.get(&wanted.name.to_lowercase()).map_or(&[][..], Vec::as_slice);
+        packages.iter().copied().find(|package| is_named(wanted, &package.identity))
+    }
+    let lost = named.iter().find_map(|wanted| one_of(wanted, going))?;
+    named.iter().all(|wanted| one_of(wanted, others).is_none()).then_some(lost)
 }
 
 /// Of each family that loses its only installed version, the newest of those whose place that had taken.
@@ -209,8 +229,9 @@ fn catalogs(image: &Image<'_>, going: &[InstalledPackage], others: &[&InstalledP
     Ok(gone)
 }
 
-/// Deployments and drivers of the packages that go, without those of packages that stay.
-fn brought(going: &[Known<'_>], staying: &[Known<'_>]) -> Vec<Identity> {
+/// Deployments and drivers of the packages that go, without those that packages which stay have, too. Where the image says which are only staged,
+/// those that are do not count.
+fn brought(going: &[Known<'_>], staying: &[Known<'_>], says_staged: bool) -> Vec<Identity> {
     let items = |known: &Known<'_>| -> Vec<Identity> {
         let updates = known.manifest.iter().flat_map(|manifest| &manifest.updates).flat_map(|update| &update.items);
         let identities = updates.filter_map(|item| match item {
@@ -219,7 +240,9 @@ fn brought(going: &[Known<'_>], staying: &[Known<'_>]) -> Vec<Identity> {
         });
         identities.collect()
     };
-    let kept: BTreeSet<String> = staying.iter().flat_map(items).map(|identity| identity.keyform()).collect();
+    let has = |known: &&Known<'_>| !says_staged || known.package.is_installed();
+    let kept: BTreeSet<String> =
+        staying.iter().filter(has).flat_map(items).map(|identity| identity.keyform()).collect();
     let mut seen = BTreeSet::new();
     going
         .iter()

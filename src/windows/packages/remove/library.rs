@@ -6,7 +6,7 @@ use super::choose::Chosen;
 use crate::error::{Context, Error, Result};
 use crate::format::assembly::{DependencyKind, Element, Identity, Manifest, Version};
 use crate::format::delta;
-use crate::format::hive::Hive;
+use crate::format::hive::{Hive, KeyId};
 use crate::windows::packages::image::{COMPONENTS, Image};
 use crate::windows::packages::installed::MANIFESTS;
 use crate::windows::packages::plan::{Effect, LeftOut};
@@ -92,24 +92,46 @@ impl<'c> Library<'c> {
             .filter_map(|identity| self.find(&identity.keyform()).map(|(name, _)| name.clone()))
             .collect();
         match image.hive(COMPONENTS) {
-            Some(hive) => doomed.extend(self.by_ties(hive, &deployments)),
+            Some(hive) => {
+                let installed = records::installed_deployments(image).unwrap_or_default();
+                doomed.extend(self.by_ties(hive, &installed, &deployments));
+            }
             None => self.add_dependencies(&mut doomed),
         }
         doomed
     }
 
-    /// The components that `COMPONENTS` ties to these deployments alone.
-    fn by_ties(&self, hive: &Hive, deployments: &[&Identity]) -> Vec<String> {
+    /// The components that `COMPONENTS` ties to these deployments, and to no other that is installed.
+    fn by_ties(&self, hive: &Hive, installed: &BTreeSet<String>, deployments: &[&Identity]) -> Vec<String> {
         let gone: BTreeSet<String> =
             deployments.iter().map(|identity| identity.deployment_keyform().to_lowercase()).collect();
         let components = hive.open(DERIVED).into_iter().flat_map(|key| hive.subkeys(key));
+        let is_installed = |deployment: &String| installed.contains(deployment);
         let is_doomed = |key: &_| {
-            let names = hive.values(*key).map(|value| value.name.to_string().to_lowercase());
-            let mut ties = names.filter_map(|name| name.strip_prefix("c!").map(str::to_owned)).peekable();
-            ties.peek().is_some() && ties.all(|deployment| gone.contains(&deployment))
+            let ties: Vec<String> = deployments_in(hive, *key).collect();
+            let is_gone = |deployment: &String| gone.contains(deployment);
+            ties.iter().any(is_gone) && ties.iter().filter(|tie| is_installed(tie)).all(is_gone)
         };
         let names = components.filter(is_doomed).map(|key| hive.name(key).to_string());
         names.map(|name| self.find(&name).map_or(name.clone(), |(own, _)| own.clone())).collect()
+    }
+
+    /// Those of the doomed that others still stage: they are installed no longer, but stay in the store.
+    pub(super) fn staged(&self, image: &Image<'_>, chosen: &Chosen, doomed: &BTreeSet<String>) -> BTreeSet<String> {
+        let Some(hive) = image.hive(COMPONENTS) else { return BTreeSet::new() };
+        let gone: BTreeSet<String> = self.deployments_of(doomed).iter().map(|name| name.to_lowercase()).collect();
+        let deployments = hive.open(DEPLOYMENTS);
+        let is_staged = |deployment: &str| {
+            let key = deployments.and_then(|key| hive.subkey(key, deployment));
+            key.is_some_and(|key| !gone.contains(deployment) || is_tied(hive, key, &["p!", "s!", "i!"], chosen))
+        };
+        let components = hive.open(DERIVED);
+        let stays = |keyform: &&String| {
+            let own = self.identity(keyform).is_some_and(|own| is_staged(&own.deployment_keyform().to_lowercase()));
+            let key = components.and_then(|key| hive.subkey(key, keyform.as_str()));
+            own || key.is_some_and(|key| deployments_in(hive, key).any(|deployment| is_staged(&deployment)))
+        };
+        doomed.iter().filter(stays).cloned().collect()
     }
 
     /// Without that hive: what the doomed bring, and nothing else does.
@@ -202,13 +224,24 @@ impl<'c> Library<'c> {
     }
 }
 
-/// Whether another package than those that go has a deployment.
+/// The deployments that a component is tied to, in lower case.
+fn deployments_in(hive: &Hive, component: KeyId) -> impl Iterator<Item = String> {
+    let names = hive.values(component).map(|value| value.name.to_string().to_lowercase());
+    names.filter_map(|name| name.strip_prefix("c!").map(str::to_owned))
+}
+
+/// Whether another package than those that go has a deployment installed.
 fn is_tied_elsewhere(image: &Image<'_>, identity: &Identity, chosen: &Chosen) -> bool {
     let Some(hive) = image.hive(COMPONENTS) else { return false };
     let key = hive.open(DEPLOYMENTS).and_then(|key| hive.subkey(key, identity.deployment_keyform().as_str()));
-    let ties = key.into_iter().flat_map(|key| hive.values(key)).filter(|value| {
+    key.is_some_and(|key| is_tied(hive, key, &["i!"], chosen))
+}
+
+/// Whether another package than those that go ties a deployment to the image by one of these values.
+fn is_tied(hive: &Hive, deployment: KeyId, prefixes: &[&str], chosen: &Chosen) -> bool {
+    let ties = hive.values(deployment).filter(|value| {
         let name = value.name.to_string().to_lowercase();
-        ["p!", "s!", "i!"].iter().any(|prefix| name.starts_with(prefix))
+        prefixes.iter().any(|prefix| name.starts_with(prefix))
     });
     ties.filter_map(|value| records::tied_package(&value.data)).any(|id| !chosen.has(&id))
 }

@@ -5,6 +5,8 @@
 //!     --> components that no other deployment has --> what their manifests set, and nobody else's does
 //! ```
 //!
+//! A deployment that another package only stages is not had by it: what it brings is undone, and stays in the store.
+//!
 //! A manifest is compiled for that as it is for putting it in, so that both are the same by construction. What a removed component has set is
 //! undone as far as it is still so:
 //!
@@ -13,10 +15,12 @@
 //! | a component that this program has put in sets it too | as that one has it |
 //! | the account has it (`packages/journal.rs`) | as it was before |
 //! | another component sets it too | as that one has it: the highest version that is left, if it is the same component |
-//! | the account has that it was not there, or nobody put the component in here | it goes; keys and directories when nothing is left in them |
+//! | the account has that it was not there | it goes, whatever it is by now; keys and directories when nothing is left in them |
+//! | nobody put the component in here | it goes, if it is as the component has it; keys and directories when nothing is left in them |
 //! | it was so before | it stays |
 //!
-//! What somebody has changed since stays as it is.
+//! Of a list or path that components join only their own texts go. What was there before the packages, and what somebody has changed since,
+//! stays as it is.
 //!
 //! # What is not given back
 //! `VersionedIndex` of the `COMPONENTS` hive, which Windows makes anew (see `packages/records.rs`); changes of a driver's INF file
@@ -113,13 +117,14 @@ fn remove_with(
     let doomed = library.doomed(&image, &chosen);
     let drivers = undo::undo(&mut image, &mut library, &doomed)?;
     forget_packages(&mut image, &chosen)?;
-    forget_components(&mut image, &library, &chosen, &doomed)?;
+    let staged = library.staged(&image, &chosen, &doomed);
+    forget_components(&mut image, &library, &chosen, &doomed, &staged)?;
     forget_made(&mut image)?;
     image.warnings.extend(library.remarks());
     let (files, hives, warnings) = image.commit()?;
     let mut removed = Removed {
         packages: chosen.ids(),
-        components: doomed.into_iter().collect(),
+        components: doomed.difference(&staged).cloned().collect(),
         files,
         hives,
         warnings,
@@ -215,15 +220,19 @@ fn forget_components(
     library: &Library<'_>,
     chosen: &Chosen,
     doomed: &BTreeSet<String>,
+    staged: &BTreeSet<String>,
 ) -> Result<()> {
     for keyform in doomed {
-        image.take(&records::manifest_path(keyform))?;
-        image.take(&records::folder_path(keyform))?;
+        if !staged.contains(keyform) {
+            image.take(&records::manifest_path(keyform))?;
+            image.take(&records::folder_path(keyform))?;
+        }
         image.journal.remove_component(keyform);
         forget_winner(image, library, keyform)?;
     }
     if image.hive(COMPONENTS).is_some() {
-        untie(image, library, chosen, doomed)?;
+        let gone: BTreeSet<String> = doomed.difference(staged).cloned().collect();
+        untie(image, library, chosen, &gone)?;
         if !doomed.is_empty() {
             records::forget_index(image)?;
         }

@@ -267,10 +267,17 @@ impl Staying {
 fn undo_value(image: &mut Image<'_>, value: &OfValue, staying: &Staying, since: &mut Vec<String>) -> Result<()> {
     let OfValue { place, name, .. } = value;
     let current = image.value(place, name)?;
-    if !value.appended.is_empty() {
+    let is_text =
+        current.as_ref().is_some_and(|value| matches!(value.kind, kind::SZ | kind::EXPAND_SZ | kind::MULTI_SZ));
+    // Others may have joined what was set.
+    let joins = |is_it: fn(&Change) -> bool| {
+        let others = staying.of_value(value);
+        !value.set.is_empty() && is_text && others.iter().any(|(_, change)| is_it(change))
+    };
+    if !value.appended.is_empty() || joins(|change| matches!(change, Change::Append { .. })) {
         return undo_texts(image, value, current, staying);
     }
-    if !value.parts.is_empty() {
+    if !value.parts.is_empty() || joins(|change| matches!(change, Change::AppendPath { .. })) {
         return undo_parts(image, value, current, staying);
     }
     let is_so = match &current {
@@ -320,7 +327,16 @@ fn may_leave(image: &Image<'_>, value: &OfValue, was_there: impl Fn(&Value) -> b
     }
 }
 
-/// Texts that joined a list.
+/// What a list or path was before it was set, if it was: others may have joined what it was set to.
+fn under(image: &Image<'_>, value: &OfValue, staying: &Staying, is_so: impl Fn(&Value) -> bool) -> Option<Value> {
+    if !value.set.iter().any(is_so) {
+        return None;
+    }
+    let (ours, any) = staying.set(image, value);
+    ours.or_else(|| image.journal.value(&value.place, &value.name).cloned()).or(any)
+}
+
+/// Texts that joined a list, or that it was set to.
 fn undo_texts(image: &mut Image<'_>, value: &OfValue, current: Option<Value>, staying: &Staying) -> Result<()> {
     let Some(current) = current else { return Ok(()) };
     let has = |list: &[String], text: &str| list.iter().any(|known| known.eq_ignore_ascii_case(text));
@@ -331,15 +347,22 @@ fn undo_texts(image: &mut Image<'_>, value: &OfValue, current: Option<Value>, st
             _ => false,
         })
     };
-    let mut list = texts(&current);
-    list.retain(|text| {
-        !has(&value.appended, text) || !may_leave(image, value, |former| has(&texts(former), text), others(text))
-    });
+    let was = texts(&current);
+    let own: Vec<String> = value.appended.iter().cloned().chain(value.set.iter().flat_map(texts)).collect();
+    let under = under(image, value, staying, |set| texts(set).iter().all(|text| has(&was, text)));
+    let mut list = under.as_ref().map(texts).unwrap_or_default();
+    let base = list.len();
+    for text in was {
+        let leaves = has(&own, &text) && may_leave(image, value, |former| has(&texts(former), &text), others(&text));
+        if !leaves && !has(&list[..base], &text) {
+            list.push(text);
+        }
+    }
     let left = (!list.is_empty()).then(|| Value::multi_sz(&list));
     finish(image, value, &current, left)
 }
 
-/// Parts that joined a path.
+/// Parts that joined a path, or that it was set to.
 fn undo_parts(image: &mut Image<'_>, value: &OfValue, current: Option<Value>, staying: &Staying) -> Result<()> {
     let Some(current) = current else { return Ok(()) };
     let has = |list: &str, part: &str| parts(list).any(|known| is_same_part(known, part));
@@ -351,14 +374,15 @@ fn undo_parts(image: &mut Image<'_>, value: &OfValue, current: Option<Value>, st
         })
     };
     let before = text(&current);
-    let left: Vec<&str> = before
-        .split(';')
-        .filter(|part| {
-            let is_ours = value.parts.iter().any(|own| is_same_part(own, part));
-            !is_ours || !may_leave(image, value, |former| has(&text(former), part), others(part))
-        })
-        .collect();
-    let left = left.join(";");
+    let under = under(image, value, staying, |set| parts(&text(set)).all(|part| has(&before, part)));
+    let under = under.as_ref().map(text).unwrap_or_default();
+    let left = before.split(';').filter(|part| {
+        let is_ours =
+            value.parts.iter().any(|own| is_same_part(own, part)) || value.set.iter().any(|set| has(&text(set), part));
+        let leaves = is_ours && may_leave(image, value, |former| has(&text(former), part), others(part));
+        !leaves && !has(&under, part)
+    });
+    let left = parts(&under).chain(left).collect::<Vec<_>>().join(";");
     let left = (!left.is_empty()).then(|| with_text(Some(&current), &left));
     finish(image, value, &current, left)
 }

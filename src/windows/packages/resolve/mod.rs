@@ -42,7 +42,9 @@ use super::verify::Verified;
 use crate::error::{Error, Kind, Result};
 use crate::format::assembly::{Element, Identity, Manifest, Version};
 use index::Index;
+pub(super) use parents::is_named;
 use round::Round;
+pub(super) use round::neutral;
 
 /// How to plan.
 #[derive(Debug, Clone, Copy)]

@@ -24,7 +24,7 @@ pub(super) fn holds(parent: &Parent, wanted: Version, there: Version) -> bool {
 }
 
 /// Whether a package is the one that an identity names, but for the version. `*` is any language or processor.
-pub(super) fn is_named(wanted: &Identity, there: &Identity) -> bool {
+pub(in crate::windows::packages) fn is_named(wanted: &Identity, there: &Identity) -> bool {
     let any = |wanted: &str, there: &str| wanted == "*" || wanted.eq_ignore_ascii_case(there);
     wanted.name.eq_ignore_ascii_case(&there.name)
         && wanted.public_key_token.eq_ignore_ascii_case(&there.public_key_token)

@@ -2,7 +2,7 @@
 
 use std::collections::{BTreeSet, HashMap, HashSet};
 
-use super::super::installed::{Installed, package_family};
+use super::super::installed::{Installed, package_family, state};
 use super::super::plan::LeftOut;
 use super::index::{Index, ManifestRef, PackageRef};
 use super::{Options, Problem, ProblemKind, parents, updates};
@@ -428,7 +428,7 @@ impl<'r, 'v> Round<'r, 'v> {
         let mut supersedes = Vec::new();
         for package in self.image.versions_of(&manifest.identity).filter(|package| package.is_installed()) {
             if package.identity.version == manifest.identity.version {
-                is_there = true;
+                is_there = state::is_whole(package.state);
             } else {
                 supersedes.push(package.id.clone());
             }
@@ -592,6 +592,6 @@ impl PassedOver {
 }
 
 /// The neutral package of a name; nothing for a neutral one.
-fn neutral(identity: &Identity) -> Option<Identity> {
+pub(in crate::windows::packages) fn neutral(identity: &Identity) -> Option<Identity> {
     (!identity.is_neutral()).then(|| Identity { language: "neutral".into(), ..identity.clone() })
 }

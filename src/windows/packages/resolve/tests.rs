@@ -337,6 +337,11 @@ fn what_is_there_already() {
     assert!(there.plan.packages[0].is_there && there.plan.packages.len() == 1);
     assert!(there.plan.components.is_empty() && there.warnings.is_empty(), "{:?}", there.warnings);
     assert_eq!(there.plan.sums(), Default::default());
+    let about = image(&[], &[]).about().clone();
+    let part =
+        vec![installed("Containers 10.0.14393.0", state::PARTIALLY_INSTALLED), installed(EDITION, state::INSTALLED)];
+    let part = planned(&[containers()], &Installed::new(about, part, ComponentStore::default()));
+    assert!(!part.plan.packages[0].is_there && !part.plan.components.is_empty(), "it is completed");
     let newer = image(&["Containers 10.0.14393.5"], &[]);
     let kind = problem(&[containers()], &newer, &["has version 10.0.14393.5"]);
     assert_eq!(kind, ProblemKind::Superseded { by: Version([10, 0, 14393, 5]) });
