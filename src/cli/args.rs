@@ -506,6 +506,9 @@ pub(super) struct Packages {
     /// Judge without regard to what packages say of those that they belong to.
     #[arg(long)]
     pub(super) ignore_check: bool,
+    /// Judge packages that Microsoft has not signed as if it had.
+    #[arg(long)]
+    pub(super) allow_unsigned: bool,
     /// Unpack manifests with this wcp.dll, or the base manifest in it, where the image has no servicing stack of its own.
     #[arg(long, value_name = "FILE")]
     pub(super) servicing_stack: Option<PathBuf>,

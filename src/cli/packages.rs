@@ -12,7 +12,7 @@ use crate::base::near;
 use crate::base::{FileTime, ReadAt};
 use crate::error::{Context, Error, Kind, Result};
 use crate::format::cab;
-use crate::image::edits::{Judged, Preview, ServicingStack, preview};
+use crate::image::edits::{Judged, Preview, ServicingStack, Terms, preview};
 use crate::image::host::InputFile;
 use crate::image::package_source::{Description, Inspection, PackageSource, Part, Shelf, short_name};
 use crate::image::{Input, Media, Source};
@@ -133,8 +133,12 @@ fn of_medium(media: &Media, command: &Packages, json: bool, env: &mut Env<'_>) -
     } else {
         command.package.iter().map(named).collect::<Result<_>>()?
     };
-    let image = match (&command.into, &command.source.image) {
-        (None, Some(selector)) => Some(Source::of_medium(media, None, selector)?),
+    let image = match &command.into {
+        None if command.plan || command.source.image.is_some() => {
+            let source = of_its_images(media, command)?;
+            output::warnings(env, &source.warnings)?;
+            Some(source)
+        }
         _ => into(command, env)?,
     };
     let is_listing = command.package.is_empty();
@@ -144,10 +148,19 @@ fn of_medium(media: &Media, command: &Packages, json: bool, env: &mut Env<'_>) -
 fn of_source(source: &PackageSource, command: &Packages, json: bool, env: &mut Env<'_>) -> Result<()> {
     if !command.package.is_empty() {
         return Err(Error::invalid("--package picks packages of a medium, and this is a package itself or a folder")
+            .hint(format_args!("leave --package out: all that is in {} is shown", command.source.name()))
             .context(command.source.name()));
     }
     let image = into(command, env)?;
     offers(std::slice::from_ref(source), image.as_ref(), false, command, json, env)
+}
+
+/// The image of a medium that is meant: of several, one has to be named.
+fn of_its_images(media: &Media, command: &Packages) -> Result<Source> {
+    match &command.source.image {
+        Some(selector) => Source::of_medium(media, None, selector),
+        None => Source::only_of_medium(media),
+    }
 }
 
 /// The image that packages are judged for.
@@ -161,8 +174,8 @@ fn into(command: &Packages, env: &mut Env<'_>) -> Result<Option<Source>> {
     let name = path.display().to_string();
     let choice = command.source.choice();
     let source = match Input::open(path, command.source.parts.as_deref())? {
-        Input::Media(media) if choice.image.is_none() && !media.images()?.is_empty() => {
-            Source::of_medium(&media, None, "1")?
+        Input::Media(media) if choice.partition.is_none() && !media.images()?.is_empty() => {
+            of_its_images(&media, command)?
         }
         input => input.source(&name, choice)?,
     };
@@ -196,8 +209,13 @@ fn offers(
     }
     let mut judged = Vec::new();
     if let Some(image) = image {
-        let Preview { image, plan, parts, warnings } =
-            preview(&parts, &image.tree, stack.as_ref(), command.ignore_check).context(|| image.name.clone())?;
+        let terms = Terms {
+            servicing_stack: stack.as_ref(),
+            ignore_check: command.ignore_check,
+            allow_unsigned: command.allow_unsigned,
+            take_damaged: is_listing,
+        };
+        let Preview { image, plan, parts, warnings } = preview(&parts, &image.tree, &image.name, terms)?;
         report.image = Some(image);
         report.plan = command.plan.then_some(plan);
         report.warnings.extend(warnings);
@@ -208,7 +226,10 @@ fn offers(
     for (source, count) in sources.iter().zip(counts) {
         let mut offer = Offer { name: offer_name(source), languages: source.languages(), parts: Vec::new() };
         for part in left.by_ref().take(count) {
-            offer.parts.push(offered(part, judged.next(), is_listing, stack.as_ref(), &mut report.warnings)?);
+            let inspects = image.is_none() && !is_listing;
+            let inspection =
+                if inspects { inspect(part, command, stack.as_ref(), &mut report.warnings)? } else { None };
+            offer.parts.push(offered(part, judged.next(), inspection));
         }
         report.packages.push(offer);
     }
@@ -221,29 +242,29 @@ fn offer_name(source: &PackageSource) -> String {
     short_name(source.name()).to_owned()
 }
 
-fn offered(
-    part: &Part,
-    judged: Option<Judged>,
-    is_listing: bool,
-    stack: Option<&ServicingStack>,
-    warnings: &mut Vec<String>,
-) -> Result<Offered> {
+fn offered(part: &Part, judged: Option<Judged>, inspection: Option<Inspection>) -> Offered {
     let (description, problem) = match part.describe() {
         Ok(description) => (Some(description), None),
         Err(error) => (None, Some(error.to_string())),
     };
-    let mut inspection = None;
-    if judged.is_none() && !is_listing {
-        inspection = match part.inspect(stack.map(ServicingStack::base)) {
-            Ok(inspection) => Some(inspection),
-            Err(error) if error.kind() == Kind::Unsupported => {
-                warnings.push(error.to_string());
-                None
-            }
-            Err(error) => return Err(error),
-        };
+    Offered { description, problem, inspection, judged }
+}
+
+/// Reads all of a part; nothing if that takes the Windows that it is for.
+fn inspect(
+    part: &Part,
+    command: &Packages,
+    stack: Option<&ServicingStack>,
+    warnings: &mut Vec<String>,
+) -> Result<Option<Inspection>> {
+    match part.inspect(stack.map(ServicingStack::base), command.allow_unsigned) {
+        Ok(inspection) => Ok(Some(inspection)),
+        Err(error) if error.kind() == Kind::Unsupported => {
+            warnings.push(error.to_string());
+            Ok(None)
+        }
+        Err(error) => Err(error),
     }
-    Ok(Offered { description, problem, inspection, judged })
 }
 
 fn of_image(source: &Source, command: &Packages, json: bool, env: &mut Env<'_>) -> Result<()> {
@@ -293,6 +314,6 @@ fn of_name<'i>(installed: &'i Installed, name: &str) -> Result<Vec<&'i Installed
     }
     let names = all.iter().map(|package| short_name(&package.identity.name).to_owned());
     let hint = near::did_you_mean(&near::nearest(short_name(name), names));
-    let error = Error::invalid("no such package").found(format_args!("'{name}'"));
+    let error = Error::invalid("no such package in the image").found(format_args!("'{name}'"));
     Err(error.hint(hint.unwrap_or_else(|| "`nanovhd packages IMAGE --all` lists them".into())))
 }

@@ -43,7 +43,7 @@ mod drivers;
 mod packages;
 mod step;
 
-pub use packages::{Fit, Judged, PackageStep, Preview, Route, ServicingStack, Way, preview};
+pub use packages::{Fit, Judged, PackageStep, Preview, Route, ServicingStack, Terms, Way, preview};
 pub use step::Step;
 
 /// The deepest folder of the host that is copied.

@@ -88,10 +88,7 @@ impl Input {
                 match choice.image {
                     Some(selector) => Source::of_wim(wim, name, selector),
                     None if wim.images().len() == 1 => Source::of_wim(wim, name, "1"),
-                    None => Err(wim
-                        .no_such_image(format_args!("the file holds {} images", wim.images().len()))
-                        .hint("say which with --image INDEX or --image NAME")
-                        .context(name)),
+                    None => Err(which_image(wim, name)),
                 }
             }
             Self::Disk(disk) => {
@@ -109,6 +106,13 @@ impl Input {
             }
         }
     }
+}
+
+/// That one of several images has to be named.
+fn which_image(wim: &Wim, name: &str) -> Error {
+    wim.no_such_image(format_args!("the file holds {} images", wim.images().len()))
+        .hint("say which with --image INDEX or --image NAME")
+        .context(name)
 }
 
 /// Whether a file begins as registry hives do.
@@ -195,6 +199,18 @@ impl Source {
         source.warnings.extend(media.warnings());
         source.packages = media.package_names()?;
         Ok(source)
+    }
+
+    /// The same of the only image in the image file that [`Media::wim`] takes.
+    ///
+    /// # Errors
+    /// [`NoSuchImage`](Kind::NoSuchImage) with the list of images, if there are several.
+    pub fn only_of_medium(media: &Media) -> Result<Self> {
+        let (path, wim) = media.wim(None)?;
+        match wim.images() {
+            [_] => Self::of_medium(media, None, "1"),
+            _ => Err(which_image(&wim, &media.name_of(&path))),
+        }
     }
 
     /// The files of a medium or a folder themselves. What they are follows from the Windows among them, if there is one.

@@ -3,6 +3,7 @@
 use super::{Listing, Offer, Offered, Offers};
 use crate::cli::{Env, output};
 use crate::error::Result;
+use crate::image::edits::Fit;
 
 /// Rows in columns.
 fn table(rows: &[Vec<String>], env: &mut Env<'_>) -> Result<()> {
@@ -32,10 +33,12 @@ pub(super) fn offers(report: &Offers, is_listing: bool, env: &mut Env<'_>) -> Re
             detail(part, env)?;
         }
     }
-    let odd = report.packages.iter().flat_map(|offer| &offer.parts).filter_map(|part| part.problem.as_ref());
+    // Where a part was judged, that is said already.
+    let parts = report.packages.iter().flat_map(|offer| &offer.parts);
+    let odd = parts.filter(|part| part.judged.is_none()).filter_map(|part| part.problem.as_ref());
     output::warnings(env, odd)?;
     match &report.plan {
-        Some(plan) => output::line(env.stdout, format_args!("\n{}", plan.to_string().trim_end())),
+        Some(plan) => output::line(env.stdout, format_args!("\n{}", lines(plan.to_string().trim_end()))),
         None => Ok(()),
     }
 }
@@ -92,7 +95,12 @@ fn detail(part: &Offered, env: &mut Env<'_>) -> Result<()> {
             }),
         ),
         ("signed by", inspection.map(|found| found.signer.clone().unwrap_or_else(|| "nobody".to_owned()))),
-        ("refused", inspection.and_then(|found| found.refusal.clone())),
+        (
+            "refused",
+            inspection
+                .filter(|_| judged.is_none_or(|judged| judged.fit == Fit::No))
+                .and_then(|found| found.refusal.clone()),
+        ),
         ("remark", inspection.and_then(|found| list(&found.remarks, "; "))),
         ("verdict", judged.map(|judged| judged.fit.word().to_owned())),
         ("because", judged.and_then(|judged| list(&judged.reasons, "\n                "))),
@@ -131,6 +139,9 @@ pub(super) fn installed(listing: &Listing<'_>, all: usize, is_detail: bool, env:
         output::line(out, format_args!("{}", printable(&package.id)))?;
         let features = package.updates.iter().map(|(name, state)| format!("{name} ({})", super::state::word(*state)));
         let features: Vec<String> = features.collect();
+        // One that stands for itself is its own owner.
+        let wholes = package.owners.iter().filter(|owner| !owner.eq_ignore_ascii_case(&package.id));
+        let wholes: Vec<&str> = wholes.map(String::as_str).collect();
         let rows = [
             ("state", Some(entry.state_name.to_owned())),
             ("shown", Some(if package.visible { "yes" } else { "no" }.to_owned())),
@@ -138,7 +149,7 @@ pub(super) fn installed(listing: &Listing<'_>, all: usize, is_detail: bool, env:
             ("from", package.install_name.clone()),
             ("by", package.client.clone()),
             ("features", (!features.is_empty()).then(|| features.join(", "))),
-            ("part of", (!package.owners.is_empty()).then(|| package.owners.join(", "))),
+            ("part of", (!wholes.is_empty()).then(|| wholes.join(", "))),
         ];
         for (name, text) in rows.iter().filter_map(|(name, text)| Some((name, text.as_ref()?))) {
             output::line(out, format_args!("  {name:<13} {}", printable(text)))?;

@@ -41,7 +41,10 @@ impl Identity {
         let version = match element.filled("version") {
             None | Some("*") => Version::default(),
             Some(version) => Version::parse(version).ok_or_else(|| {
-                Error::corrupt("version of an assembly").found(version).allowed("four numbers").context(&line)
+                Error::corrupt("version of an assembly")
+                    .found(version)
+                    .allowed("four numbers of at most 65535")
+                    .context(&line)
             })?,
         };
         element.mark_attributes(|name| name.eq_ignore_ascii_case("buildType"));

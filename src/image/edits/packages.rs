@@ -11,7 +11,7 @@
 
 mod preview;
 
-pub use preview::{Fit, Judged, Preview, preview};
+pub use preview::{Fit, Judged, Preview, Terms, preview};
 
 use std::fmt;
 use std::num::NonZeroUsize;

@@ -58,7 +58,7 @@ pub struct Inspection {
     /// Who signed it.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub signer: Option<String>,
-    /// Why Windows would not take it as it is signed.
+    /// Why it would be refused as it is signed, and what then.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub refusal: Option<String>,
     /// What is worth knowing.
@@ -100,12 +100,13 @@ impl Part {
         })
     }
 
-    /// Reads all of it, and checks that it is what was signed. `base` is what manifests are packed against.
+    /// Reads all of it, and checks that it is what was signed. `base` is what manifests are packed against; who has signed it does not matter where
+    /// that is allowed.
     ///
     /// # Errors
     /// Those of [`Bundle::read`] and [`verify`](crate::windows::packages::verify()).
-    pub fn inspect(&self, base: Option<&[u8]>) -> Result<Inspection> {
-        self.verified(base).map(|(verified, remarks)| Inspection::of(&verified, remarks))
+    pub fn inspect(&self, base: Option<&[u8]>, allow_unsigned: bool) -> Result<Inspection> {
+        self.verified(base).map(|(verified, remarks)| Inspection::of(&verified, remarks, allow_unsigned))
     }
 
     /// The same as it is, with remarks on files that were left out.
@@ -119,7 +120,13 @@ impl Part {
 
 impl Inspection {
     /// What checking came to.
-    pub fn of(verified: &Verified, remarks: Vec<String>) -> Self {
+    pub fn of(verified: &Verified, remarks: Vec<String>, allow_unsigned: bool) -> Self {
+        // Its frame is the bundle, which whoever shows it has named.
+        let words = |error: Error| {
+            let text = error.to_string();
+            let own = text.strip_prefix(&format!("{}: ", verified.bundle.origin)).unwrap_or(&text);
+            error.hint_text().map_or_else(|| own.to_owned(), |hint| format!("{own}; {hint}"))
+        };
         let mut packages: Vec<_> = verified.packages.iter().collect();
         packages.sort_by_key(|package| !package.is_top);
         Self {
@@ -127,7 +134,7 @@ impl Inspection {
             components: verified.manifests.len(),
             files: verified.bundle.payload.len(),
             signer: packages.first().and_then(|package| package.signer.clone()),
-            refusal: verified.verdict(false).err().map(|error| error.to_string()),
+            refusal: verified.verdict(allow_unsigned).err().map(words),
             remarks,
         }
     }

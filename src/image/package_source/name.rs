@@ -89,7 +89,9 @@ impl Shelf {
                 r"there are none at all: only the medium of Windows Server 2016 has NanoServer\Packages. Name the path of a .cab or .msu",
             ),
             (false, Some(hint)) => error.hint(hint),
-            (false, None) => error.allowed(names().collect::<Vec<_>>().join(", ")),
+            (false, None) => error
+                .allowed(names().collect::<Vec<_>>().join(", "))
+                .hint("`nanovhd packages MEDIUM` says what they are; of what is not on the medium, name the path"),
         }
     }
 }

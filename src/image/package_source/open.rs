@@ -72,9 +72,12 @@ impl PackageSource {
         }
         let shelf = Shelf::of_folder(&folder)?;
         if shelf.titles.is_empty() {
-            let error = Error::invalid("no packages in the folder").allowed("an update.mum, or cabinets");
+            let error = Error::invalid("no packages in the folder")
+                .allowed("an update.mum of an unpacked package, or cabinets (.cab)");
             let error = match folder.packages()?.is_empty() {
-                true => error,
+                true => error.hint(
+                    "name a .cab or an .msu, or the folder that update.mum is in: what is in folders below is taken for languages only",
+                ),
                 false => error.hint(format_args!(
                     "it is an installation medium: say --media {name}, and name its packages; `nanovhd packages {name}` lists them"
                 )),
@@ -106,25 +109,33 @@ fn of_file(name: &str, origin: String, file: Arc<dyn ReadAt>) -> Result<PackageS
             let short = name.rsplit(['/', '\\']).next().unwrap_or(name);
             return Ok(source(vec![Part::cabinet(origin, short, None, file)?], Vec::new()));
         }
+        let update = cabinet.files().iter().find(|file| has_extension(&file.name, "msu"));
+        let within = update.map(|update| format!("unpack it, and name the update in it: {}", update.name));
         if msu::is_msu(&cabinet) {
             let (parts, notes) = msu::parts(&cabinet, &origin).map_err(own)?;
             if parts.is_empty() {
-                return Err(own(Error::invalid("an update without packages").found(notes.join("; "))));
+                let error = Error::invalid("an update without packages").found(notes.join("; "));
+                return Err(own(match within {
+                    Some(hint) => error.hint(hint),
+                    None => error.hint("name a .cab with an update.mum"),
+                }));
             }
             return Ok(source(parts, notes));
         }
-        return Err(own(Error::invalid("a cabinet without packages")
-            .found("no update.mum in it")
-            .hint("cabinets with drivers go in with --driver")));
+        let error = Error::invalid("a cabinet without packages").found("no update.mum in it");
+        return Err(own(match within {
+            Some(hint) => error.hint(hint),
+            None => error.hint("cabinets with drivers go in with --driver"),
+        }));
     }
     let mut start = [0; 8];
     if file.len() >= start.len() as u64 {
         file.read_at(0, &mut start).map_err(own)?;
     }
     let error = if start == *WIM {
-        Error::unsupported("an .msu of the new kind, which is a WIM")
-            .allowed("one that is a cabinet: updates before Windows 11 24H2")
-            .hint("`nanovhd extract` unpacks it; name the .cab that comes of it")
+        Error::unsupported("a WIM, which is an image or an .msu of the new kind (since Windows 11 24H2)")
+            .allowed("a .cab, a folder, or an .msu that is a cabinet")
+            .hint("of an .msu: `nanovhd extract` unpacks it, name the .cab that comes of it; an image is what packages go into")
     } else if media::is_iso(&file).map_err(own)? {
         Error::invalid("an ISO is no package").hint("say --media for it, and name its packages with --package")
     } else {

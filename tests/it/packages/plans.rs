@@ -5,14 +5,12 @@ use std::num::NonZeroUsize;
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, OnceLock};
 
-use nanovhd::base::sddl;
 use nanovhd::format::cab::Cabinet;
-use nanovhd::format::hive::words;
 use nanovhd::format::wim::Wim;
 use nanovhd::image::{Source, demo};
 use nanovhd::tree::Tree;
 use nanovhd::windows::packages::installed::Installed;
-use nanovhd::windows::packages::{Bundle, Change, Verified, resolve, verify};
+use nanovhd::windows::packages::{Bundle, Verified, resolve, verify};
 
 use super::elements;
 use crate::support::packages::{Files, Package};
@@ -49,34 +47,9 @@ fn plan(packages: &[Package]) -> String {
     let options = resolve::Options { ignore_check: false, threads: NonZeroUsize::new(2).unwrap() };
     let planned = resolve::plan(&bundles, &installed, &options).unwrap();
     let mut text = planned.plan.to_string();
-    for component in &planned.plan.components {
-        let changes = component.effects.iter().flat_map(|effect| &effect.changes);
-        changes.for_each(|own| text.push_str(&format!("{}: {}\n", component.identity.name, whole(own))));
-    }
     planned.problems.iter().for_each(|problem| text.push_str(&format!("problem: {}\n", problem.text)));
     planned.warnings.iter().for_each(|warning| text.push_str(&format!("warning: {warning}\n")));
     text
-}
-
-/// A change with all that it says, of which a plan's text has the gist.
-fn whole(change: &Change) -> String {
-    let with = |descriptor: &Option<Box<[u8]>>| {
-        descriptor.as_ref().map(|bytes| format!(" {}", sddl::to_text(bytes).unwrap())).unwrap_or_default()
-    };
-    match change {
-        Change::Directory { path, descriptor, attributes } => {
-            format!("directory {path} {attributes:#x}{}", with(descriptor))
-        }
-        Change::Link { payload, path, descriptor, attributes } => {
-            format!("link {payload} -> {path} {attributes:#x}{}", with(descriptor))
-        }
-        Change::Key { key, descriptor } => format!("key {key}{}", with(descriptor)),
-        Change::Value { key, name, value, if_absent } => {
-            let absent = if *if_absent { ", if absent" } else { "" };
-            format!("value {key} {name:?} {} {}{absent}", words::kind_name(value.kind), words::data(&value.view()))
-        }
-        other => format!("{other:?}"),
-    }
 }
 
 #[test]

@@ -5,7 +5,7 @@ use std::sync::Arc;
 use serde::Serialize;
 
 use super::{ServicingStack, is_there, options, reasons};
-use crate::error::{Kind, Result};
+use crate::error::{Context, Error, Kind, Result};
 use crate::image::package_source::{Inspection, Part};
 use crate::tree::Tree;
 use crate::windows::packages::{self, Installed, Plan, base};
@@ -45,8 +45,25 @@ pub enum Fit {
     Fits,
     /// It fits, as far as that can be told, but takes its Windows to be installed.
     FirstBoot,
+    /// It fits, but is not signed as it should be.
+    Refused,
     /// It does not fit.
     No,
+    /// It is damaged, or no package at all.
+    Unreadable,
+}
+
+/// How to judge.
+#[derive(Debug, Clone, Copy, Default)]
+pub struct Terms<'s> {
+    /// What manifests are packed against, where the image has no servicing stack of its own.
+    pub servicing_stack: Option<&'s ServicingStack>,
+    /// Without regard to what packages say of those that they belong to.
+    pub ignore_check: bool,
+    /// Packages that Microsoft has not signed are fine.
+    pub allow_unsigned: bool,
+    /// A damaged part is judged as [`Unreadable`](Fit::Unreadable); else it is an error.
+    pub take_damaged: bool,
 }
 
 impl Fit {
@@ -56,28 +73,31 @@ impl Fit {
             Self::Fits => "fits",
             Self::Already => "is there already",
             Self::FirstBoot => "fits, at the first start",
+            Self::Refused => "refused",
             Self::No => "does not fit",
+            Self::Unreadable => "cannot be read",
         }
     }
 }
 
-/// Judges parts for the installation in a tree, all together: one may need another. Nothing is changed.
+/// Judges parts for the installation in a tree, all together: one may need another. What would be refused is planned nevertheless. Nothing is
+/// changed.
 ///
 /// # Errors
-/// Those of the image's hives, and of parts that are damaged. What does not fit is no error.
-pub fn preview(parts: &[Part], tree: &Tree, stack: Option<&ServicingStack>, ignore_check: bool) -> Result<Preview> {
-    let base = match stack {
+/// Those of the image's hives, with its `name`, and of parts that are damaged, with theirs. What does not fit is no error.
+pub fn preview(parts: &[Part], tree: &Tree, name: &str, terms: Terms<'_>) -> Result<Preview> {
+    let base = match terms.servicing_stack {
         Some(stack) => Some(Arc::clone(&stack.0)),
-        None => base::find(tree)?,
+        None => base::find(tree).context(|| name)?,
     };
-    let image = Installed::read(tree)?;
+    let image = Installed::read(tree).context(|| name)?;
     let mut judged = Vec::new();
     let (mut verified, mut places) = (Vec::new(), Vec::new());
     for (place, part) in parts.iter().enumerate() {
         let fit = Judged { inspection: None, fit: Fit::Fits, reasons: Vec::new() };
         judged.push(match part.verified(base.as_deref()) {
             Ok((one, remarks)) => {
-                let inspection = Some(Inspection::of(&one, remarks));
+                let inspection = Some(Inspection::of(&one, remarks, terms.allow_unsigned));
                 verified.push(one);
                 places.push(place);
                 Judged { inspection, ..fit }
@@ -85,21 +105,31 @@ pub fn preview(parts: &[Part], tree: &Tree, stack: Option<&ServicingStack>, igno
             Err(error) if error.kind() == Kind::Unsupported => {
                 Judged { fit: Fit::FirstBoot, reasons: vec![error.to_string()], ..fit }
             }
+            Err(error) if terms.take_damaged && is_damage(&error) => {
+                Judged { fit: Fit::Unreadable, reasons: vec![error.to_string()], ..fit }
+            }
             Err(error) => return Err(error),
         });
     }
-    let planned = packages::resolve::plan(&verified, &image, &options(ignore_check))?;
+    let planned = packages::resolve::plan(&verified, &image, &options(terms.ignore_check))?;
     for (bundle, place) in places.into_iter().enumerate() {
         let problems = planned.problems.iter().filter(|problem| problem.bundle == bundle);
         let problems: Vec<String> = problems.map(|problem| problem.text.clone()).collect();
+        let refusal = judged[place].inspection.as_ref().and_then(|inspection| inspection.refusal.clone());
         let left_out = planned.plan.bundles_with_left_out().contains(&bundle);
         (judged[place].fit, judged[place].reasons) = match (problems.is_empty(), left_out) {
             (false, _) => (Fit::No, problems),
             (true, _) if is_there(&planned.plan, bundle) => (Fit::Already, Vec::new()),
+            (true, _) if refusal.is_some() => (Fit::Refused, refusal.into_iter().collect()),
             (true, true) => (Fit::FirstBoot, reasons(&planned.plan, bundle)),
             (true, false) => (Fit::Fits, Vec::new()),
         };
     }
     let warnings = image.notes().iter().cloned().chain(planned.warnings).collect();
     Ok(Preview { image: image.description(), plan: planned.plan, parts: judged, warnings })
+}
+
+/// Whether it is the part that is at fault, and not the host.
+fn is_damage(error: &Error) -> bool {
+    matches!(error.kind(), Kind::Corrupt | Kind::Truncated | Kind::Invalid)
 }

@@ -5,7 +5,11 @@ use std::fmt;
 use serde::ser::SerializeStruct;
 use serde::{Serialize, Serializer};
 
+use super::super::image::STORE;
+use super::super::installed::{MANIFESTS, PACKAGES, SERVICING};
+use super::super::records::{CATALOGS, CODE_INTEGRITY, DEPLOYMENTS, DERIVED, KNOWN_CATALOGS, WINNERS};
 use super::{Change, ComponentPlan, EffectKind, LeftOut, PackagePlan, Plan, Sums};
+use crate::base::sddl;
 use crate::format::assembly::Version;
 use crate::format::hive::{Value, words};
 
@@ -13,7 +17,7 @@ use crate::format::hive::{Value, words};
 const MOST_INDENT: usize = 12;
 
 impl fmt::Display for Plan {
-    /// The packages as a tree, the components with what they change, what is not carried out, and how much it is.
+    /// The packages as a tree, the components with all that they change, what is kept of them, what is not carried out, and how much it is.
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         writeln!(f, "Packages")?;
         let depths = self.depths();
@@ -22,6 +26,7 @@ impl fmt::Display for Plan {
         }
         writeln!(f, "\nComponents")?;
         self.components.iter().try_for_each(|component| self.component(f, component))?;
+        self.records(f)?;
         if self.left_out().next().is_some() {
             writeln!(f, "\nNot carried out")?;
             for (file, LeftOut { what, line, why }) in self.left_out() {
@@ -42,6 +47,33 @@ impl Plan {
             depths.push(above.map_or(0, |depth| (depth + 1).min(MOST_INDENT)));
         }
         depths
+    }
+
+    /// What servicing keeps of packages and components, whatever they are.
+    fn records(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let servicing = format!(r"HKEY_LOCAL_MACHINE\SOFTWARE\{SERVICING}");
+        let is_new = self.packages.iter().any(|package| !package.is_there);
+        if is_new || self.components.iter().any(|component| !component.is_there) {
+            writeln!(f, "\nRecords")?;
+        }
+        if is_new {
+            line(
+                f,
+                "package",
+                &format!(r"{PACKAGES}\PACKAGE.mum, and .cat; the latter in {CATALOGS} and {CODE_INTEGRITY} too"),
+            )?;
+            line(f, "", &format!(r"{servicing}\Packages\PACKAGE, and \PackageIndex"))?;
+        }
+        if self.components.iter().any(|component| !component.is_there) {
+            line(f, "component", &format!(r"{MANIFESTS}\COMPONENT.manifest; what is stored in {STORE}\COMPONENT"))?;
+            line(
+                f,
+                "",
+                &format!(r"HKEY_LOCAL_MACHINE\COMPONENTS\{DERIVED}\COMPONENT, {DEPLOYMENTS}, {KNOWN_CATALOGS}"),
+            )?;
+            line(f, "", &format!(r"HKEY_LOCAL_MACHINE\SOFTWARE\{WINNERS}, where it is there"))?;
+        }
+        Ok(())
     }
 
     fn package(&self, f: &mut fmt::Formatter<'_>, package: &PackagePlan, depth: usize) -> fmt::Result {
@@ -74,13 +106,47 @@ impl Plan {
         if component.is_deployment {
             dependencies.into_iter().try_for_each(|brought| line(f, "brings", &brought.keyform))?;
         }
-        component.effects.iter().try_for_each(|effect| line(f, effect.kind.word(), &effect.what))
+        if !component.is_there {
+            let stored = component.payload.iter();
+            stored
+                .map(|file| format!("{}, {} bytes", file.name, file.content.len()))
+                .try_for_each(|file| line(f, "stored", &file))?;
+        }
+        for effect in &component.effects {
+            line(f, effect.kind.word(), &effect.what)?;
+            changes(f, &effect.changes)?;
+        }
+        Ok(())
     }
+}
+
+/// What is done for an effect, below it. A key is named once for all of its values.
+fn changes(f: &mut fmt::Formatter<'_>, changes: &[Change]) -> fmt::Result {
+    let mut named = "";
+    for change in changes {
+        match (change, change.value_key()) {
+            (_, Some(key)) => {
+                if key != named {
+                    writeln!(f, "      in {}", on_one_line(key))?;
+                }
+                named = key;
+            }
+            (Change::Key { key, .. }, None) => named = key,
+            _ => {}
+        }
+        writeln!(f, "      {}", on_one_line(&Line { change, is_key_named: true }.to_string()))?;
+    }
+    Ok(())
 }
 
 /// A component's line: `    registry     HKEY_...`.
 fn line(f: &mut fmt::Formatter<'_>, word: &str, what: &str) -> fmt::Result {
-    writeln!(f, "    {word:<12} {what}")
+    writeln!(f, "    {word:<12} {}", on_one_line(what))
+}
+
+/// Control characters would begin lines of their own.
+fn on_one_line(text: &str) -> String {
+    text.replace(char::is_control, " ")
 }
 
 impl ComponentPlan {
@@ -132,36 +198,65 @@ fn counted(number: usize, what: &str) -> String {
     format!("{number} {what}{}", if number == 1 { "" } else { "s" })
 }
 
+impl Change {
+    /// The key whose value it is about.
+    fn value_key(&self) -> Option<&str> {
+        match self {
+            Self::Value { key, .. }
+            | Self::Append { key, .. }
+            | Self::AppendPath { key, .. }
+            | Self::DeleteValue { key, .. } => Some(key),
+            _ => None,
+        }
+    }
+}
+
 impl fmt::Display for Change {
     /// One line.
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match self {
-            Self::Directory { path, descriptor, attributes } => {
+        Line { change: self, is_key_named: false }.fmt(f)
+    }
+}
+
+/// A change in one line, and whether the key of its value was named before.
+struct Line<'c> {
+    change: &'c Change,
+    is_key_named: bool,
+}
+
+impl fmt::Display for Line<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let of = |key: &str, name: &str| {
+            let name = if name.is_empty() { "(default)" } else { name };
+            if self.is_key_named { name.to_owned() } else { format!("{key} [{name}]") }
+        };
+        match self.change {
+            Change::Directory { path, descriptor, attributes } => {
                 write!(f, "directory {path}")?;
                 kept(f, descriptor.as_deref(), *attributes)
             }
-            Self::Link { payload, path, descriptor, attributes } => {
+            Change::Link { payload, path, descriptor, attributes } => {
                 write!(f, "link {path} to {payload}")?;
                 kept(f, descriptor.as_deref(), *attributes)
             }
-            Self::File { path, bytes } => write!(f, "file {path}, {} bytes", bytes.len()),
-            Self::Key { key, descriptor } => {
+            Change::File { path, bytes } => write!(f, "file {path}, {} bytes", bytes.len()),
+            Change::Key { key, descriptor } => {
                 write!(f, "key {key}")?;
                 kept(f, descriptor.as_deref(), 0)
             }
-            Self::Value { key, name, value, if_absent } => {
+            Change::Value { key, name, value, if_absent } => {
                 let condition = if *if_absent { ", if it is not there" } else { "" };
-                write!(f, "value {key} [{name}] = {}{condition}", shown(value))
+                write!(f, "value {} = {}{condition}", of(key, name), shown(value))
             }
-            Self::Append { key, name, texts, first } => {
-                write!(f, "append {key} [{name}] {} {texts:?}", place(*first))
+            Change::Append { key, name, texts, first } => {
+                write!(f, "append {} {} {texts:?}", of(key, name), place(*first))
             }
-            Self::AppendPath { key, name, part, first } => {
-                write!(f, "append {key} [{name}] {} {part}", place(*first))
+            Change::AppendPath { key, name, part, first } => {
+                write!(f, "append {} {} {part:?}", of(key, name), place(*first))
             }
-            Self::DeleteValue { key, name } => write!(f, "delete value {key} [{name}]"),
-            Self::DeleteKey { key } => write!(f, "delete key {key}"),
-            Self::Driver { inf } => write!(f, "driver {inf}"),
+            Change::DeleteValue { key, name } => write!(f, "delete value {}", of(key, name)),
+            Change::DeleteKey { key } => write!(f, "delete key {key}"),
+            Change::Driver { inf } => write!(f, "driver {inf}"),
         }
     }
 }
@@ -171,7 +266,8 @@ fn place(first: bool) -> &'static str {
 }
 
 fn shown(value: &Value) -> String {
-    format!("{} {}", words::kind_name(value.kind), words::data(&value.view()))
+    let (kind, data) = (words::kind_name(value.kind), words::data(&value.view()));
+    if data.is_empty() { kind.to_string() } else { format!("{kind} {data}") }
 }
 
 /// The descriptor and attributes of what is made, where the manifest says them.
@@ -180,7 +276,10 @@ fn kept(f: &mut fmt::Formatter<'_>, descriptor: Option<&[u8]>, attributes: u32) 
         write!(f, ", attributes {attributes:#x}")?;
     }
     match descriptor {
-        Some(descriptor) => write!(f, ", descriptor {}", words::hexadecimal(descriptor)),
+        Some(descriptor) => {
+            let text = sddl::to_text(descriptor).unwrap_or_else(|| words::hexadecimal(descriptor));
+            write!(f, ", descriptor {text}")
+        }
         None => Ok(()),
     }
 }
@@ -339,7 +438,7 @@ mod tests {
             ),
             (
                 Change::AppendPath { key: key(), name: name(), part: "p".into(), first: true },
-                r"append HKEY_LOCAL_MACHINE\SOFTWARE\A [N] before p",
+                r#"append HKEY_LOCAL_MACHINE\SOFTWARE\A [N] before "p""#,
             ),
             (Change::DeleteValue { key: key(), name: name() }, r"delete value HKEY_LOCAL_MACHINE\SOFTWARE\A [N]"),
             (Change::DeleteKey { key: key() }, r"delete key HKEY_LOCAL_MACHINE\SOFTWARE\A"),

@@ -112,7 +112,10 @@ fn find<'i>(installed: &'i Installed, name: &str) -> Result<&'i InstalledPackage
         }
         ([], many) | (many, _) => {
             let ids: Vec<&str> = many.iter().map(|package| package.id.as_str()).collect();
-            Err(Error::invalid("several packages have that name").found(name).allowed(some(&ids)))
+            Err(Error::invalid("several packages have that name")
+                .found(name)
+                .allowed(some(&ids))
+                .hint("name one of them by its whole id"))
         }
     }
 }
@@ -129,11 +132,19 @@ fn refuse_states(package: &InstalledPackage) -> Result<()> {
     match package.state {
         state::INSTALLED | state::PARTIALLY_INSTALLED => {}
         state::PERMANENT => {
-            return Err(Error::invalid("a package that is permanent cannot be taken out").found(&package.id));
+            return Err(Error::invalid("a package that is permanent cannot be taken out")
+                .found(&package.id)
+                .hint("it is a part of this Windows: take an image without it"));
         }
         other => {
             let found = format!("{} ({})", package.id, state::word(other));
-            return Err(Error::invalid("a package that is not installed").found(found));
+            let hint = match other {
+                state::SUPERSEDED => {
+                    "a newer version of it has taken its place: take that one out, and this one counts again"
+                }
+                _ => "there is nothing to take out: `nanovhd packages IMAGE` lists what is installed",
+            };
+            return Err(Error::invalid("a package that is not installed").found(found).hint(hint));
         }
     }
     let others: Vec<&str> =

@@ -6,6 +6,7 @@ use super::super::plan::LeftOut;
 use super::ProblemKind;
 use super::index::{ManifestRef, of_any_language, serves, suffices};
 use super::round::{ComponentNode, Round};
+use crate::base::name::windows_fault;
 use crate::format::assembly::{DependencyKind, Identity, Item};
 
 /// Components of one name in all languages: Windows has some hundred languages.
@@ -120,11 +121,18 @@ impl<'v> Round<'_, 'v> {
     fn check_payload(&mut self, found: ManifestRef<'_>) {
         let manifest = found.manifest;
         if let Some(file) = manifest.missing.first().filter(|_| !self.image.store().has(&manifest.keyform)) {
-            let text = format!(
-                r"{}\{file}: the file is neither in the package nor in the image (0x800f081f), and {} more",
-                manifest.keyform,
-                manifest.missing.len() - 1
-            );
+            let more = match manifest.missing.len() - 1 {
+                0 => String::new(),
+                more => format!(", and so are {more} more"),
+            };
+            // Those who read archives leave such files out.
+            let why = match file.split(['\\', '/']).find_map(windows_fault) {
+                Some(allowed) => {
+                    format!("the file has a name that Windows does not take (allowed: {allowed}) and is left out")
+                }
+                None => "the file is neither in the package nor in the image (0x800f081f)".into(),
+            };
+            let text = format!(r"{}\{file}: {why}{more}", manifest.keyform);
             self.problem(found.bundle, ProblemKind::MissingPayload { file: file.clone() }, text);
         }
     }

@@ -147,7 +147,14 @@ impl Problem {
             | ProblemKind::MissingPrerequisite { .. } => {
                 error.hint("give the package that has it as well, or --ignore-check")
             }
-            _ => error,
+            ProblemKind::Superseded { .. } => error.hint(
+                "leave it out: nothing of it would count; to go back to it, take the newer one out first with --remove-package",
+            ),
+            ProblemKind::MissingPayload { .. } => {
+                error.hint("take the package as its maker gives it out: this one lacks files that its manifests name")
+            }
+            ProblemKind::WrongProcessor => error.hint("take the package for the image's processor"),
+            ProblemKind::NoPackage => error.hint("each package in it is said to be a part of another one: take the whole"),
         }
     }
 }
