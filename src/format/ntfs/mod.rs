@@ -63,6 +63,7 @@ mod write;
 use std::borrow::Cow;
 
 pub use boot_code::{BOOT_CODE, BPB};
+pub use plan::census::is_system_name;
 pub use plan::{Plan, Summary};
 pub use revise::{Base, Revision, Summary as RevisionSummary};
 pub use write::{Target, write_all};

@@ -18,7 +18,7 @@ use crate::windows::registry::{self, KEY_SYM_LINK};
 pub(super) const SOFTWARE: &str = r"\Windows\System32\config\SOFTWARE";
 pub(super) const COMPONENTS: &str = r"\Windows\System32\config\COMPONENTS";
 /// The hive that becomes that of every new user.
-const DEFAULT_USER: &str = r"\Users\Default\NTUSER.DAT";
+pub(super) const DEFAULT_USER: &str = r"\Users\Default\NTUSER.DAT";
 
 /// The component store.
 pub(super) const STORE: &str = r"\Windows\WinSxS";

@@ -8,12 +8,13 @@
 //!
 //! Where the facts come from: Winter's notes on `CurrentState`; the keys of Windows 10 and Server images.
 
-use std::collections::{HashMap, HashSet};
+use std::collections::{BTreeSet, HashMap, HashSet};
 
 use serde::Serialize;
 
 use super::super::registry::{self, CONFIG};
 use super::super::{About, Machine};
+use super::compile::lacking;
 use crate::base::FileTime;
 use crate::error::Result;
 use crate::format::assembly::{Identity, Version};
@@ -128,6 +129,8 @@ pub struct Installed {
     by_family: HashMap<String, Vec<usize>>,
     languages: Vec<String>,
     store: ComponentStore,
+    /// Hives that manifests may name and no file holds.
+    lacks: BTreeSet<String>,
     /// What could not be read, in words.
     notes: Vec<String>,
 }
@@ -157,7 +160,7 @@ impl Installed {
             Some((hive, key)) => of_hive(hive, key, &mut notes),
             None => of_files(tree),
         };
-        Ok(Self { notes, ..Self::new(about, packages, ComponentStore::read(tree)) })
+        Ok(Self { notes, lacks: lacking(tree), ..Self::new(about, packages, ComponentStore::read(tree)) })
     }
 
     /// The same, put together.
@@ -168,7 +171,7 @@ impl Installed {
         }
         let by_id = packages.iter().enumerate().map(|(at, package)| (package.id.to_lowercase(), at)).collect();
         let languages = languages(&about, &packages);
-        Self { about, packages, by_id, by_family, languages, store, notes: Vec::new() }
+        Self { about, packages, by_id, by_family, languages, store, lacks: BTreeSet::new(), notes: Vec::new() }
     }
 
     /// What the installation says of itself: edition, version, processor, languages.
@@ -184,6 +187,11 @@ impl Installed {
     /// The components and deployments of the store.
     pub fn store(&self) -> &ComponentStore {
         &self.store
+    }
+
+    /// The hives that manifests may name and the image has no file of, as keys.
+    pub fn lacks(&self) -> &BTreeSet<String> {
+        &self.lacks
     }
 
     /// What could not be read, in words.

@@ -16,7 +16,7 @@ fn values_are_those_that_windows_has() {
     let Some(bytes) = windows_file("hives/SYSTEM-win10-1709.xz") else { return };
     // It was taken from a running Windows, without its logs.
     let system = Hive::read_with(bytes, ReadOptions { accept_dirty: true, ..ReadOptions::default() }).unwrap();
-    let target = Target { machine: Machine::Amd64, language: "en-US".into() };
+    let target = Target { machine: Machine::Amd64, language: "en-US".into(), lacks: [].into() };
     let (mut values, mut paths, mut links) = (0, 0, 0);
     for (name, text) in manifests {
         let document = Element::parse(text.as_bytes()).unwrap();

@@ -29,6 +29,11 @@ pub(in super::super) const SYSTEM_NAMES: [(u32, &str); 12] = [
     (11, "$Extend"),
 ];
 
+/// Whether the root directory has that name on every volume, so that no file can have it there.
+pub fn is_system_name(name: &str) -> bool {
+    SYSTEM_NAMES.iter().any(|(_, system)| system.eq_ignore_ascii_case(name))
+}
+
 /// A place at which a file hangs: which child of which directory.
 #[derive(Debug, Clone, Copy)]
 pub(in super::super) struct Place {

@@ -125,7 +125,7 @@ fn assembly(name: &str, body: &str) -> Vec<u8> {
 fn component(manifest: &[u8], payload: &[(&str, &str)]) -> ComponentPlan {
     let document = Element::parse(manifest).unwrap();
     let header = Manifest::read(&document).unwrap();
-    let target = Target { machine: Machine::Amd64, language: "en-US".into() };
+    let target = Target { machine: Machine::Amd64, language: "en-US".into(), lacks: [].into() };
     let compiled = compile(&document, &header, &target).unwrap();
     assert_eq!(compiled.left_out, [], "the tests' own manifests are carried out whole");
     let file =
@@ -622,7 +622,7 @@ fn keys_that_a_component_deletes_come_back() {
     put(&mut tree, &plan("Own-Package", vec![own]), NOW).unwrap();
     assert!(read_hive(&tree, SYSTEM).unwrap().unwrap().open(r"ControlSet001\Services\disk").is_none());
     let compiled = |document: &Element, manifest: &Manifest| {
-        let target = Target { machine: Machine::Amd64, language: "en-US".into() };
+        let target = Target { machine: Machine::Amd64, language: "en-US".into(), lacks: [].into() };
         let mut effects = compile(document, manifest, &target)?.effects;
         if manifest.identity.name == "Own" {
             effects.push(Effect { kind: EffectKind::Registry, what: "deletions".into(), changes: delete.clone() });

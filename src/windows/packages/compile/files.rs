@@ -10,7 +10,7 @@
 
 use super::drivers::Way;
 use super::security::Object;
-use super::variables::sound;
+use super::variables::{not_of_the_volume, sound};
 use super::{Change, Compiler, EffectKind, Said, needed, shortened, word};
 use crate::format::assembly::Element;
 use crate::tree::attributes;
@@ -108,12 +108,13 @@ impl Compiler<'_> {
         let name = payload.rsplit('\\').next().unwrap_or(&payload).to_owned();
         let mut paths = Vec::new();
         if let Some(folder) = file.filled("destinationPath") {
-            paths.push(format!(r"{}\{name}", self.path(folder)?));
+            paths.push(not_of_the_volume(format!(r"{}\{name}", self.path(folder)?))?);
         }
         for link in file.children("link") {
             let destination = needed(link, "destination")?;
             let path = self.path(destination)?;
-            paths.push(if destination.ends_with(['\\', '/']) { format!(r"{path}\{name}") } else { path });
+            let is_folder = destination.ends_with(['\\', '/']);
+            paths.push(if is_folder { not_of_the_volume(format!(r"{path}\{name}"))? } else { path });
         }
         if self.drivers == Way::Whole {
             return Ok(None);

@@ -9,8 +9,8 @@
 //!     path [name, position]                   typeName="Environment", subcategory is "path"
 //! ```
 //!
-//! A category without instances is a mark: what boots needs it (`BootCritical`), its files are there once (`SingleInstanceFiles`), it is part of the
-//! servicing stack. Such marks say nothing to do.
+//! Some categories are marks: what boots needs it (`BootCritical`), its files are there once (`SingleInstanceFiles`), it is part of the
+//! servicing stack. Such marks say nothing to do, be there an instance, which has nothing in it then, or not.
 
 use super::files::is_one_of;
 use super::registry::SOFTWARE;
@@ -49,7 +49,10 @@ impl Compiler<'_> {
                 "environment" => self.each(membership, "path", |own, variable, path| own.environment(variable, path)),
                 // Of a foundation, or a mark.
                 "" if !has_instances => {}
-                _ if is_one_of(kind, &MARKS) && !has_instances => {}
+                _ if is_one_of(kind, &MARKS) => {
+                    let instances = membership.children("categoryInstance");
+                    instances.for_each(|instance| instance.mark_attributes(|name| is_one_of(name, &["subcategory"])));
+                }
                 _ => {
                     let name = id.attribute("name").unwrap_or_default();
                     let what = format!("membership {} {}", shortened(name), shortened(kind));

@@ -34,9 +34,11 @@ mod variables;
 #[cfg(test)]
 mod tests;
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::fmt::Display;
 
+pub(super) use self::registry::lacking;
+use super::image::DEFAULT_USER;
 use super::{Change, Effect, EffectKind, LeftOut};
 use crate::base::Machine;
 use crate::error::{Error, Result};
@@ -49,6 +51,8 @@ pub struct Target {
     pub machine: Machine,
     /// The language in which Windows speaks: that of texts that a manifest has in several.
     pub language: String,
+    /// The hives that a manifest may name and the image has no file of, as keys: `HKEY_USERS\S-1-5-19`.
+    pub lacks: BTreeSet<String>,
 }
 
 /// What a manifest comes to.

@@ -10,28 +10,37 @@
 //! | REG_SZ, REG_EXPAND_SZ | text with variables |
 //! | REG_DWORD, REG_DWORD_BIG_ENDIAN | `0x0000000A` |
 //! | REG_QWORD | its bytes, `0A00000000000000`, or `0xA` |
-//! | REG_BINARY, REG_NONE, REG_RESOURCE_LIST, ... | bytes |
+//! | REG_BINARY, REG_NONE, REG_RESOURCE_LIST, ... | bytes; REG_NONE has `""` for none at all |
 //! | REG_MULTI_SZ | `"a","b"`, or one text |
 //! | eight hexadecimal digits | the number of a type; bytes |
 //!
 //! A value that others may change (`mutable`) or say otherwise (`overridable`) is set where there is none. `operationHint="append"` adds texts to a
 //! REG_MULTI_SZ (LocalSessionManager adds itself to a group of svchost that way).
 
+use std::collections::BTreeSet;
+
 use super::files::is_one_of;
 use super::security::Object;
-use super::{Change, Compiler, EffectKind, Said, hex, needed, number, number_32, shortened, truth};
+use super::{Change, Compiler, DEFAULT_USER, EffectKind, Said, hex, needed, number, number_32, shortened, truth};
 use crate::format::assembly::Element;
 use crate::format::hive::{Value, kind};
+use crate::tree::Tree;
+use crate::windows::registry::hives;
 
 const MACHINE: &str = "HKEY_LOCAL_MACHINE";
 pub(super) const SOFTWARE: &str = r"HKEY_LOCAL_MACHINE\SOFTWARE";
 /// The user of whom whoever comes has a copy: `\Users\Default`.
 const NEW_USERS: &str = r"HKEY_USERS\Default";
+/// Where what is for new users goes if there is no hive of theirs.
+const OF_SYSTEM: &str = r"HKEY_USERS\.DEFAULT";
 /// The longest name of a key and of a value (Microsoft, "Registry element size limits").
 const MAX_KEY: usize = 255;
 const MAX_VALUE: usize = 16_383;
 /// The deepest key, by the same.
 const MAX_DEPTH: usize = 512;
+
+/// What a REG_NONE without any bytes has in manifests, beside nothing.
+const EMPTY: &str = r#""""#;
 
 /// Hives below HKLM that are files; the one that is not, HARDWARE, Windows makes whenever it starts.
 const HIVES: [&str; 7] = ["SYSTEM", "SOFTWARE", "SAM", "SECURITY", "DRIVERS", "COMPONENTS", "ELAM"];
@@ -164,6 +173,7 @@ impl Compiler<'_> {
                 Value::qword(quad(text).ok_or_else(|| odd("number of eight bytes"))?)
             }
             "REG_BINARY" => Value::binary(bytes()?),
+            "REG_NONE" if text.trim() == EMPTY => Value::new(kind::NONE, []),
             "REG_NONE" => Value::new(kind::NONE, bytes()?),
             "REG_RESOURCE_LIST" => Value::new(8, bytes()?),
             "REG_FULL_RESOURCE_DESCRIPTOR" => Value::new(9, bytes()?),
@@ -183,8 +193,18 @@ impl Compiler<'_> {
             .and_then(|text| if text.contains('\0') { Err("a text with a NUL".to_owned()) } else { Ok(text) })
     }
 
-    /// A key as the plan names it.
+    /// A key as the plan names it, in a hive that the image has.
     pub(super) fn key(&self, name: &str) -> Said<String> {
+        let key = self.named_key(name)?;
+        match self.target.lacks.iter().find(|hive| is_at_or_below(&key, hive)) {
+            Some(hive) => {
+                Err(format!("the image has no file for the hive {hive}, which its Windows makes when it runs"))
+            }
+            None => Ok(key),
+        }
+    }
+
+    fn named_key(&self, name: &str) -> Said<String> {
         let name = self.text(name)?;
         let parts: Vec<&str> = name.split('\\').filter(|part| !part.is_empty()).collect();
         let (root, below) = parts.split_first().ok_or("it names no key")?;
@@ -236,6 +256,18 @@ impl Compiler<'_> {
         }
         format!(r"Wow6432Node\{path}")
     }
+}
+
+/// The hives that manifests may name and that no file of an image holds, as the keys that Windows shows them under.
+pub(in crate::windows::packages) fn lacking(tree: &Tree) -> BTreeSet<String> {
+    let present: BTreeSet<String> = hives(tree).into_iter().map(|(key, _)| key).collect();
+    let machine = HIVES.iter().map(|hive| format!(r"{MACHINE}\{hive}"));
+    let users = USERS.iter().map(|user| format!(r"HKEY_USERS\{user}"));
+    let mut lacking: BTreeSet<String> = machine.chain(users).filter(|key| !present.contains(key)).collect();
+    if tree.find(DEFAULT_USER).is_none() && lacking.contains(OF_SYSTEM) {
+        lacking.insert(NEW_USERS.to_owned());
+    }
+    lacking
 }
 
 enum Read {

@@ -28,7 +28,7 @@ fn read(architecture: &str, body: &str) -> Option<Compiled> {
 }
 
 fn target(machine: Machine) -> Target {
-    Target { machine, language: "de-DE".into() }
+    Target { machine, language: "de-DE".into(), lacks: [r"HKEY_USERS\S-1-5-19".to_owned()].into() }
 }
 
 /// Effects and changes, a line for each.
@@ -152,6 +152,7 @@ fn nothing_leaves_the_image() {
         ("a", r"$(runtime.system32)\con"),
         ("a", r"$(runtime.system32"),
         ("..", r"$(runtime.system32)"),
+        ("$MFT", r"$(runtime.systemDrive)\"),
         (r"..\..\a", r"$(runtime.system32)"),
         ("nul.txt", r"$(runtime.system32)"),
         ("a ", r"$(runtime.system32)"),
@@ -177,6 +178,7 @@ fn values_of_every_type() {
           <registryValue name="m" valueType="REG_MULTI_SZ" value="&quot;a&quot;,&quot;b&quot;"/>
           <registryValue name="x" valueType="REG_MULTI_SZ" value="&quot;c&quot;" operationHint="append"/>
           <registryValue name="n" valueType="REG_NONE" value=""/>
+          <registryValue name="nn" valueType="REG_NONE" value="&quot;&quot;"/>
           <registryValue name="t" valueType="00100000" value="01"/>
           <registryValue name="l" valueType="REG_SZ" value="$(string.Hello)"/>
           <securityDescriptor name="ABOVE"/></registryKey>
@@ -190,7 +192,7 @@ fn values_of_every_type() {
     check(
         &format!("{body}{TRUST}"),
         r#"
-Registry HKEY_LOCAL_MACHINE\SOFTWARE\Made: (default), e, d, q and 6 more
+Registry HKEY_LOCAL_MACHINE\SOFTWARE\Made: (default), e, d, q and 7 more
   key HKEY_LOCAL_MACHINE\SOFTWARE\Made
   [SOFTWARE\Made]  = sz C:\Windows\System32\a.dll|
   [SOFTWARE\Made] e = expand %SystemRoot%\a|
@@ -200,6 +202,7 @@ Registry HKEY_LOCAL_MACHINE\SOFTWARE\Made: (default), e, d, q and 6 more
   [SOFTWARE\Made] m = multi a|b||
   append HKEY_LOCAL_MACHINE\SOFTWARE\Made x ["c"] false
   [SOFTWARE\Made] n = type 0x0
+  [SOFTWARE\Made] nn = type 0x0
   [SOFTWARE\Made] t = type 0x100000 01
   [SOFTWARE\Made] l = sz Hallo|
 Registry HKEY_LOCAL_MACHINE\SOFTWARE\Classes\CLSID\{1}: o
@@ -221,6 +224,8 @@ fn odd_values_are_left_out() {
         ("REG_DWORD", "0x123456789"),
         ("REG_QWORD", "12"),
         ("REG_BINARY", "0"),
+        ("REG_BINARY", "&quot;&quot;"),
+        ("REG_NONE", "&quot;0&quot;"),
         ("REG_BINARY", "zz"),
         ("REG_MULTI_SZ", "&quot;a"),
         ("REG_LINK", "x"),
@@ -236,7 +241,15 @@ fn odd_values_are_left_out() {
         assert_eq!((left.left_out.len(), left.effects[0].changes.len()), (1, 1), "{value}");
         assert_eq!(left.left_out[0].what, r"registryValue 'v' of HKEY_LOCAL_MACHINE\SOFTWARE\M");
     }
-    for key in ["", "HKLM", r"HKLM\HARDWARE\x", r"SOFTWARE\x", r"HKU\S-1-5-21-1", r"HKEY_PERFORMANCE_DATA\x"] {
+    for key in [
+        "",
+        "HKLM",
+        r"HKLM\HARDWARE\x",
+        r"SOFTWARE\x",
+        r"HKU\S-1-5-21-1",
+        r"HKU\S-1-5-19\x",
+        r"HKEY_PERFORMANCE_DATA\x",
+    ] {
         let left = compiled(&format!(r#"<registryKeys><registryKey keyName="{key}"/></registryKeys>"#));
         assert_eq!((left.left_out.len(), left.effects.len()), (1, 0), "{key}");
     }
@@ -429,14 +442,18 @@ Environment Path: %SystemRoot%\Made
     );
     for mark in MARKED {
         check(&of(mark, ""), "");
+        check(&of(mark, "<categoryInstance/>"), "");
+        check(&of(mark, &instance("")), "");
+        let odd = compiled(&of(mark, r#"<categoryInstance odd="1"><path name="a"/></categoryInstance>"#));
+        assert_eq!((odd.effects.len(), odd.left_out.len()), (0, 2), "{mark}");
     }
     check("<memberships><categoryMembership><id name=\"Some-Foundation\"/></categoryMembership></memberships>", "");
     for odd in [
         of("SvcHost", &instance(r#"<serviceGroup position="middle" serviceName="x"/>"#)),
         of("Environment", &instance(r#"<path name="a;b"/>"#).replace("Camera", "path")),
         of("Environment", &instance(r#"<path name="a"/>"#)),
-        of("BootCritical", &instance("")),
         of("Unheard", ""),
+        of("Unheard", &instance("")),
         of("Service", &instance("<other/>")),
     ] {
         let compiled = compiled(&odd);

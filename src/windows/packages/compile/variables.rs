@@ -10,6 +10,7 @@ use std::collections::BTreeMap;
 
 use super::{Compiler, Said, shortened};
 use crate::format::assembly::Element;
+use crate::format::ntfs;
 
 /// The drive of the running Windows.
 const DRIVE: &str = "C:";
@@ -75,7 +76,7 @@ impl Compiler<'_> {
             Ok(folder.to_owned())
         })?;
         let parts = sound(&path)?;
-        Ok(if parts.is_empty() { parts } else { format!(r"\{parts}") })
+        if parts.is_empty() { Ok(parts) } else { not_of_the_volume(format!(r"\{parts}")) }
     }
 
     fn folder(&self, name: &str) -> Option<&'static str> {
@@ -164,6 +165,14 @@ pub(super) fn sound(path: &str) -> Said<String> {
     }
 }
 
+/// A path of the image, unless its first name is one that every volume has for itself.
+pub(super) fn not_of_the_volume(path: String) -> Said<String> {
+    match path.split('\\').nth(1).filter(|name| ntfs::is_system_name(name)) {
+        Some(name) => Err(format!("'{name}' in the root is a name that the volume has for itself")),
+        None => Ok(path),
+    }
+}
+
 fn is_sound(name: &str) -> bool {
     let stem = name.split('.').next().unwrap_or_default().trim_end().to_uppercase();
     let numbered = ["COM", "LPT"].iter().find_map(|device| stem.strip_prefix(device));
@@ -203,6 +212,16 @@ mod tests {
         }
         assert!(sound(&"a".repeat(256)).is_err());
         assert!(sound("console.txt").is_ok() && sound("com10").is_ok() && sound("com").is_ok());
+    }
+
+    #[test]
+    fn names_of_the_volume_are_not_taken() {
+        for path in [r"\$MFT", r"\$mft", r"\$Extend\a", r"\$BOOT"] {
+            assert!(not_of_the_volume(path.into()).is_err(), "{path}");
+        }
+        for path in ["", r"\", r"\$MFTX", r"\a\$MFT", r"\$Recycle.Bin\a"] {
+            assert_eq!(not_of_the_volume(path.into()).as_deref(), Ok(path));
+        }
     }
 
     #[test]

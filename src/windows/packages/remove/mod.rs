@@ -92,7 +92,7 @@ fn target(installed: &Installed) -> Result<Target> {
         )
     })?;
     let language = installed.languages().first().cloned().unwrap_or_else(|| "en-US".to_owned());
-    Ok(Target { machine, language })
+    Ok(Target { machine, language, lacks: installed.lacks().clone() })
 }
 
 /// The same with another compiler.

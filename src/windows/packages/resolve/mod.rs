@@ -172,7 +172,8 @@ pub fn plan(bundles: &[Verified], image: &Installed, options: &Options) -> Resul
         Error::new(Kind::NotWindows, "nobody knows which processor the image is for: it has neither loader nor kernel")
     })?;
     let language = image.about().default_language.as_ref().or(image.languages().first());
-    let target = Target { machine, language: language.map_or_else(|| "en-US".to_owned(), Clone::clone) };
+    let language = language.map_or_else(|| "en-US".to_owned(), Clone::clone);
+    let target = Target { machine, language, lacks: image.lacks().clone() };
     plan_with(bundles, image, options, &|document, manifest| compile(document, manifest, &target))
 }
 
