@@ -102,9 +102,6 @@ pub fn preview(parts: &[Part], tree: &Tree, name: &str, terms: Terms<'_>) -> Res
                 places.push(place);
                 Judged { inspection, ..fit }
             }
-            Err(error) if error.kind() == Kind::Unsupported => {
-                Judged { fit: Fit::FirstBoot, reasons: vec![error.to_string()], ..fit }
-            }
             Err(error) if terms.take_damaged && is_damage(&error) => {
                 Judged { fit: Fit::Unreadable, reasons: vec![error.to_string()], ..fit }
             }
@@ -131,5 +128,5 @@ pub fn preview(parts: &[Part], tree: &Tree, name: &str, terms: Terms<'_>) -> Res
 
 /// Whether it is the part that is at fault, and not the host.
 fn is_damage(error: &Error) -> bool {
-    matches!(error.kind(), Kind::Corrupt | Kind::Truncated | Kind::Invalid)
+    matches!(error.kind(), Kind::Corrupt | Kind::Truncated | Kind::Unsupported | Kind::Invalid)
 }
