@@ -5,7 +5,7 @@ const SHOWN: usize = 3;
 /// Longer names are not compared: the cost grows with the square.
 const LONGEST: usize = 64;
 
-/// The names that are nearest to `wanted`, ignoring case: at most three, the nearest first, none that differs in more than a third.
+/// The names that are nearest to `wanted`, ignoring case: at most three, the nearest first, each once, none that differs in more than a third.
 pub fn nearest(wanted: &str, names: impl Iterator<Item = String>) -> Vec<String> {
     let folded: Vec<char> = wanted.to_lowercase().chars().collect();
     if folded.is_empty() || folded.len() > LONGEST {
@@ -22,6 +22,7 @@ pub fn nearest(wanted: &str, names: impl Iterator<Item = String>) -> Vec<String>
         if distance <= limit {
             near.push((distance, name));
             near.sort();
+            near.dedup();
             near.truncate(SHOWN);
         }
     }
@@ -67,6 +68,7 @@ mod tests {
             near("drivers", &["Drivers", "driver", "drives", "driverz", "etc"]),
             ["Drivers", "driver", "driverz"]
         );
+        assert_eq!(near("on", &["one", "one"]), ["one"]);
         assert!(near("abc", &["xyz", "", "abcdefghij"]).is_empty());
         assert!(near("", &["a"]).is_empty());
         assert!(near(&"x".repeat(1000), &[&"x".repeat(999)]).is_empty());

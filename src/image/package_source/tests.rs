@@ -119,12 +119,15 @@ fn what_is_not_there_is_told_with_what_is() {
     assert_eq!((near.kind(), near.hint_text()), (Kind::Invalid, Some("did you mean Containers?")));
     let far = missing("zzz", Some(&media)).to_string();
     assert!(far.contains("allowed: Compute, Containers, FailoverCluster, OEM-Drivers, ReverseForwarders"), "{far}");
+    assert!(missing("zzz", Some(&media)).hint_text().unwrap().contains("nanovhd packages MEDIUM"));
     assert!(missing("Containers", None).hint_text().unwrap().contains("--media"));
     assert!(missing("no/such.cab", None).hint_text().unwrap().contains("no file or folder"));
     let bare = tempfile::tempdir().unwrap();
     assert!(missing("x", Some(&Media::open(bare.path()).unwrap())).hint_text().unwrap().contains("none at all"));
     let whole = PackageSource::of_path(media.path.as_path()).unwrap_err();
     assert!(whole.hint_text().unwrap().contains("--media"), "{whole}");
+    let empty = PackageSource::of_path(bare.path()).unwrap_err();
+    assert!(empty.hint_text().unwrap().contains("update.mum"), "{empty}");
 }
 
 #[test]
@@ -148,7 +151,7 @@ fn a_path_is_what_it_holds() {
     assert_eq!(one.parts[0].unpacked_len().unwrap(), 1001);
     for (name, kind, word) in [
         ("drivers.cab", Kind::Invalid, "without packages"),
-        ("new.msu", Kind::Unsupported, "WIM"),
+        ("new.msu", Kind::Unsupported, "an image or an .msu of the new kind"),
         ("text.cab", Kind::Invalid, "nothing that packages come in"),
         (".", Kind::Invalid, "nothing"),
         ("none.cab", Kind::Io, "none.cab"),
@@ -196,6 +199,11 @@ fn an_update_gives_its_cabinets_in_order() {
     assert_eq!(names(&plain), ["SSU-1.cab", "a.cab", "b.cab"]);
     put(folder.path(), "bad.msu", &cabinet(&[("a.cab", b"no cabinet")]));
     assert!(PackageSource::of_path(&folder.path().join("bad.msu")).is_err());
+    for outer in [&[("inner.msu", &b"any"[..])][..], &[("inner.msu", b"any"), ("DesktopDeployment.cab", &other)]] {
+        put(folder.path(), "outer.msu", &cabinet(outer));
+        let error = PackageSource::of_path(&folder.path().join("outer.msu")).unwrap_err();
+        assert!(error.hint_text().unwrap().contains("inner.msu"), "{error}");
+    }
     put(folder.path(), "badxml.msu", &cabinet(&[("a.cab", &second), ("a.xml", b"<a")]));
     assert!(PackageSource::of_path(&folder.path().join("badxml.msu")).is_err());
 }

@@ -43,7 +43,7 @@ pub(super) const WINNERS: &str = r"Microsoft\Windows\CurrentVersion\SideBySide\W
 pub(super) const DERIVED: &str = r"DerivedData\Components";
 pub(super) const DEPLOYMENTS: &str = r"CanonicalData\Deployments";
 pub(super) const KNOWN_CATALOGS: &str = r"CanonicalData\Catalogs";
-const INDEX: &str = r"DerivedData\VersionedIndex";
+pub(super) const INDEX: &str = r"DerivedData\VersionedIndex";
 
 /// What an owner's value has besides the state.
 const OWNER_FLAG: u32 = 0x0002_0000;

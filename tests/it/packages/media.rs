@@ -118,6 +118,49 @@ fn media_are_listed() {
     serde_json::from_str::<serde_json::Value>(&json).unwrap();
 }
 
+/// A medium with several images: which is meant has to be said, and the list says how.
+#[test]
+fn an_image_has_to_be_named() {
+    let (scene, files) = scene();
+    let plan = ["packages", text(&files), "--package", "Containers", "--plan"];
+    let wim = scene.path("demo.wim");
+    for into in [&[][..], &["--into", text(&files)], &["--into", text(&wim)]] {
+        let (_, words) = fail([&plan[..], into].concat());
+        assert!(words.contains("2: ") && words.contains("--image INDEX"), "{words}");
+    }
+    let planned = succeed([&plan[..], &["--image=2"]].concat());
+    for word in
+        [r"      link \Windows\System32\containers.dll to ", "      value Start = REG_DWORD ", "PACKAGE.mum", "stored "]
+    {
+        assert!(planned.contains(word), "{word}: {planned}");
+    }
+    // Who has not signed it is not left to a second word.
+    assert!(planned.contains("verdict       refused") && planned.contains("--allow-unsigned"), "{planned}");
+    let allowed = succeed([&plan[..], &["--image=2", "--allow-unsigned"]].concat());
+    assert!(allowed.contains("verdict       fits") && !allowed.contains("refused"), "{allowed}");
+    let (_, words) = fail(["packages", text(&wim), "--package", "Containers", "--plan", "--image=2"]);
+    assert!(words.contains("--into"), "{words}");
+}
+
+#[test]
+fn a_damaged_package_leaves_the_others_judged() {
+    let (scene, files) = scene();
+    let broken = files.join("NanoServer").join("Packages").join("Microsoft-NanoServer-Broken-Package.cab");
+    fs::write(&broken, b"no cabinet, whatever it is called").unwrap();
+    assert!(said(&["packages", text(&files)]).contains("Containers"));
+    let disk = scene.disk("disk.img");
+    for judge in [["--image", "2"], ["--into", text(&disk)]] {
+        let all = [&["packages", text(&files), "--allow-unsigned"][..], &judge].concat();
+        let judged = said(&all);
+        let row = |name: &str| judged.lines().find(|line| line.starts_with(name)).unwrap_or_default();
+        assert!(row("Broken").contains("cannot be read") && row("Broken").contains("not a cabinet"), "{judged}");
+        assert!(row("Containers").ends_with("fits"), "{judged}");
+        // Asked for by name, it is an error, and no fault of the image.
+        let (_, words) = fail([&all[..], &["--package", "Broken"]].concat());
+        assert!(words.contains("Broken-Package.cab") && !words.contains("disk.img: "), "{words}");
+    }
+}
+
 #[test]
 fn another_edition_is_named() {
     let (scene, files) = scene();

@@ -7,7 +7,7 @@ use serde::{Serialize, Serializer};
 
 use super::super::image::STORE;
 use super::super::installed::{MANIFESTS, PACKAGES, SERVICING};
-use super::super::records::{CATALOGS, CODE_INTEGRITY, DEPLOYMENTS, DERIVED, KNOWN_CATALOGS, WINNERS};
+use super::super::records::{CATALOGS, CODE_INTEGRITY, DEPLOYMENTS, DERIVED, INDEX, KNOWN_CATALOGS, WINNERS};
 use super::{Change, ComponentPlan, EffectKind, LeftOut, PackagePlan, Plan, Sums};
 use crate::base::sddl;
 use crate::format::assembly::Version;
@@ -69,7 +69,9 @@ impl Plan {
             line(
                 f,
                 "",
-                &format!(r"HKEY_LOCAL_MACHINE\COMPONENTS\{DERIVED}\COMPONENT, {DEPLOYMENTS}, {KNOWN_CATALOGS}"),
+                &format!(
+                    r"HKEY_LOCAL_MACHINE\COMPONENTS\{DERIVED}\COMPONENT, {DEPLOYMENTS}, {KNOWN_CATALOGS}; {INDEX} goes"
+                ),
             )?;
             line(f, "", &format!(r"HKEY_LOCAL_MACHINE\SOFTWARE\{WINNERS}, where it is there"))?;
         }
@@ -249,10 +251,11 @@ impl fmt::Display for Line<'_> {
                 write!(f, "value {} = {}{condition}", of(key, name), shown(value))
             }
             Change::Append { key, name, texts, first } => {
-                write!(f, "append {} {} {texts:?}", of(key, name), place(*first))
+                let texts: Vec<String> = texts.iter().map(|text| format!("\"{text}\"")).collect();
+                write!(f, "append {} {} {}", of(key, name), place(*first), texts.join(", "))
             }
             Change::AppendPath { key, name, part, first } => {
-                write!(f, "append {} {} {part:?}", of(key, name), place(*first))
+                write!(f, "append {} {} \"{part}\"", of(key, name), place(*first))
             }
             Change::DeleteValue { key, name } => write!(f, "delete value {}", of(key, name)),
             Change::DeleteKey { key } => write!(f, "delete key {key}"),
@@ -434,7 +437,7 @@ mod tests {
             ),
             (
                 Change::Append { key: key(), name: name(), texts, first: false },
-                r#"append HKEY_LOCAL_MACHINE\SOFTWARE\A [N] after ["a", "b"]"#,
+                r#"append HKEY_LOCAL_MACHINE\SOFTWARE\A [N] after "a", "b""#,
             ),
             (
                 Change::AppendPath { key: key(), name: name(), part: "p".into(), first: true },
@@ -447,5 +450,42 @@ mod tests {
         for (change, line) in changes {
             assert_eq!(change.to_string(), line);
         }
+    }
+
+    #[test]
+    fn a_key_is_named_once_and_names_stay_on_their_lines() {
+        struct All<'c>(&'c [Change]);
+        impl fmt::Display for All<'_> {
+            fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+                super::changes(f, self.0)
+            }
+        }
+        let value = |key: &str, name: &str| {
+            let (key, name) = (key.to_owned(), name.to_owned());
+            Change::Value { key, name, value: Value::dword(1), if_absent: false }
+        };
+        let made = Change::Key { key: r"K\A".into(), descriptor: None };
+        let changes = [
+            value(r"K\A", "first"),
+            value(r"K\A", ""),
+            made,
+            value(r"K\A", "a\nb"),
+            value(r"K\B", "c"),
+            value(r"K\A", "d"),
+        ];
+        let text = All(&changes).to_string();
+        let lines: Vec<&str> = text.lines().map(str::trim_start).collect();
+        let expected = [
+            r"in K\A",
+            "value first = REG_DWORD 0x1",
+            "value (default) = REG_DWORD 0x1",
+            r"key K\A",
+            "value a b = REG_DWORD 0x1",
+            r"in K\B",
+            "value c = REG_DWORD 0x1",
+            r"in K\A",
+            "value d = REG_DWORD 0x1",
+        ];
+        assert_eq!(lines, expected);
     }
 }

@@ -573,6 +573,14 @@ fn files_have_to_come_from_somewhere() {
     let bundles = [base];
     let kind = problem(&bundles, &image(&[], &[]), &[&format!(r"{keyform}\a.dll"), "0x800f081f"]);
     assert_eq!(kind, ProblemKind::MissingPayload { file: "a.dll".into() });
+    let [found] = planned(&bundles, &image(&[], &[])).problems.try_into().unwrap();
+    assert!(!found.text.contains("more"), "{}", found.text);
+    assert!(found.error().hint_text().unwrap().contains("lacks files"));
+    let device = r"drivers\con.dll".to_owned();
+    let mut odd = containers();
+    odd.manifests.get_mut(&keyform.to_lowercase()).unwrap().missing = vec![device.clone(), "b.dll".into()];
+    let kind = problem(&[odd], &image(&[], &[]), &[r"drivers\con.dll", "name of a device", "and so are 1 more"]);
+    assert_eq!(kind, ProblemKind::MissingPayload { file: device });
     assert_eq!(planned(&bundles, &image(&[], &["!Server 10.0.14393.0"])).problems, [], "it is in the store");
 }
 
