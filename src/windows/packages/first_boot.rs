@@ -187,13 +187,13 @@ fn take_out(tree: &mut Tree, entries: Vec<Entry>, goes: Vec<bool>, now: FileTime
 
 /// What the script installs, as far as that is still there: of a queue that was tried once, what failed.
 fn entries(tree: &Tree) -> Result<Vec<Entry>> {
-    let mut entries = script::read(&tree.read_file(&format!(r"{FOLDER}\{SCRIPT}"))?.unwrap_or_default());
+    let mut entries = script::read(&tree.read_file(&format!(r"{FOLDER}\{SCRIPT}"))?.unwrap_or_default())?;
     entries.retain(|entry| tree.find(&entry.path()).is_some());
     Ok(entries)
 }
 
 fn write(tree: &mut Tree, entries: &[Entry], now: FileTime) -> Result<()> {
-    place::put(tree, &format!(r"{FOLDER}\{SCRIPT}"), script::to_bytes(entries), Access::Inherited, now)
+    place::put(tree, &format!(r"{FOLDER}\{SCRIPT}"), script::to_bytes(entries)?, Access::Inherited, now)
 }
 
 impl Waiting {
@@ -256,8 +256,10 @@ fn copy(tree: &mut Tree, package: &Waiting, path: &str, now: FileTime) -> Result
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::windows::setup::SetupComplete;
-    use crate::windows::tests::tree_of;
+    use crate::format::hive::Value;
+    use crate::windows::registry::CONFIG;
+    use crate::windows::setup::{Setup, SetupComplete};
+    use crate::windows::tests::{system_hive, tree_of};
 
     const NOW: FileTime = FileTime(131_000_000_000_000_000);
 
@@ -267,11 +269,20 @@ mod tests {
 
     fn cabinet(name: &str, bytes: &[u8]) -> Waiting {
         let files = Arc::new(tree_of(&[(r"\x.cab", bytes)]));
-        Waiting { name: name.into(), files, is_folder: false, ignore_check: false }
+        Waiting { name: name.into(), packages: Vec::new(), files, is_folder: false, ignore_check: false }
+    }
+
+    fn known(name: &str, id: &str) -> Waiting {
+        Waiting { packages: vec![id.into()], ..cabinet(name, id.as_bytes()) }
     }
 
     fn script(tree: &Tree) -> String {
         String::from_utf8(tree.read_file(&format!(r"{FOLDER}\{SCRIPT}")).unwrap().unwrap()).unwrap()
+    }
+
+    fn names(tree: &Tree) -> Vec<String> {
+        let waiting = waiting(tree).unwrap();
+        waiting.iter().map(|package| package.path.strip_prefix(FOLDER).unwrap()[1..].to_owned()).collect()
     }
 
     #[test]
@@ -281,25 +292,142 @@ mod tests {
             files: Arc::new(tree_of(&[(r"\update.mum", b"m"), (r"\k\file", b"f")])),
             is_folder: true,
             ignore_check: true,
-            ..cabinet("Folder & %PATH%", b"")
+            ..cabinet("Folder & %PATH%.cab", b"")
         };
         let queued = queue(&mut tree, &[cabinet("B.cab", b"b"), cabinet("b.CAB", b"b2"), folder], NOW).unwrap();
-        let names = ["B.cab", "2-b.CAB", "Folder____PATH_"].map(|name| format!(r"{FOLDER}\{name}"));
-        assert_eq!(queued.paths, names);
-        assert_eq!(waiting(&tree).unwrap(), names);
-        assert_eq!(tree.read_file(&names[1]).unwrap().unwrap(), b"b2");
-        assert_eq!(tree.read_file(&format!(r"{}\k\file", names[2])).unwrap().unwrap(), b"f");
+        let paths = ["B.cab", "2-b.CAB", "Folder____PATH_.cab-unpacked"].map(|name| format!(r"{FOLDER}\{name}"));
+        assert_eq!(queued.paths, paths);
+        assert_eq!(waiting(&tree).unwrap().into_iter().map(|package| package.path).collect::<Vec<_>>(), paths);
+        assert_eq!(tree.read_file(&paths[1]).unwrap().unwrap(), b"b2");
+        assert_eq!(tree.read_file(&format!(r"{}\k\file", paths[2])).unwrap().unwrap(), b"f");
         let text = script(&tree);
         assert!(text.is_ascii() && !text.contains("{packages}"));
         assert_eq!(text.matches('\n').count(), text.matches("\r\n").count());
-        assert!(text.contains("call :add \"2-b.CAB\"\r\ncall :add \"Folder____PATH_\" /IgnoreCheck\r\n"), "{text}");
+        assert!(
+            text.contains("call :add \"2-b.CAB\"\r\ncall :add \"Folder____PATH_.cab-unpacked\" /IgnoreCheck\r\n"),
+            "{text}"
+        );
 
-        // What is asked for again takes the place of what waits; the rest stays.
-        let again = queue(&mut tree, &[cabinet("B.cab", b"new"), cabinet("c.cab", b"c")], NOW).unwrap();
+        // What is asked for again keeps its place; the rest stays.
+        let again = queue(&mut tree, &[cabinet("c.cab", b"c"), cabinet("B.cab", b"new")], NOW).unwrap();
         assert_eq!(again.step, queued.step);
-        let order = ["2-b.CAB", "Folder____PATH_", "B.cab", "c.cab"].map(|name| format!(r"{FOLDER}\{name}"));
-        assert_eq!(waiting(&tree).unwrap(), order);
-        assert_eq!(tree.read_file(&order[2]).unwrap().unwrap(), b"new");
+        assert_eq!(again.paths, ["c.cab", "B.cab"].map(|name| format!(r"{FOLDER}\{name}")));
+        assert_eq!(names(&tree), ["B.cab", "2-b.CAB", "Folder____PATH_.cab-unpacked", "c.cab"]);
+        assert_eq!(tree.read_file(&again.paths[1]).unwrap().unwrap(), b"new");
+
+        // What has been installed and is gone waits no more.
+        place::remove(&mut tree, &again.paths[1]).unwrap();
+        assert_eq!(names(&tree)[0], "2-b.CAB");
+    }
+
+    const BASE: &str = "Made-A-Package~0~amd64~~10.0.1.2";
+    const GERMAN: &str = "Made-A-Package~0~amd64~de-DE~10.0.1.2";
+    const OTHER: &str = "Made-B-Package~0~amd64~~10.0.1.2";
+
+    #[test]
+    fn a_package_that_is_known_keeps_its_place() {
+        let mut tree = image();
+        queue(&mut tree, &[known("a.cab", BASE), known("a.cab", GERMAN)], NOW).unwrap();
+        assert_eq!(names(&tree), ["a.cab", "2-a.cab"]);
+        // Under another name, and another one under its name.
+        queue(&mut tree, &[known("new.cab", BASE), known("2-a.cab", OTHER), cabinet("x.cab", b"x")], NOW).unwrap();
+        assert_eq!(names(&tree), ["new.cab", "2-a.cab", "2-2-a.cab", "x.cab"]);
+        let waiting = waiting(&tree).unwrap();
+        let ids: Vec<&[String]> = waiting.iter().map(|package| package.packages.as_slice()).collect();
+        assert_eq!(ids, [&[BASE.to_owned()][..], &[GERMAN.to_owned()], &[OTHER.to_owned()], &[]]);
+        assert_eq!(tree.read_file(&waiting[0].path).unwrap().unwrap(), BASE.as_bytes());
+        assert!(tree.find(&format!(r"{FOLDER}\a.cab")).is_none());
+        assert!(script(&tree).contains(&format!(":: package {OTHER}\r\ncall :add \"2-2-a.cab\"\r\n")));
+    }
+
+    #[test]
+    fn dism_goes_by_the_ends_of_names() {
+        let mut tree = image();
+        let folder =
+            Waiting { is_folder: true, files: Arc::new(tree_of(&[(r"\update.mum", b"m")])), ..cabinet("f.MSU", b"") };
+        let given =
+            [cabinet("t.psf", b"1"), cabinet("bare", b"2"), cabinet("u.msu", b"3"), cabinet("K.CAB", b"4"), folder];
+        queue(&mut tree, &given, NOW).unwrap();
+        assert_eq!(names(&tree), ["t.psf.cab", "bare.cab", "u.msu.cab", "K.CAB", "f.MSU-unpacked"]);
+    }
+
+    fn queued() -> Tree {
+        let mut tree = image();
+        let given = [known("a.cab", BASE), known("a-de.cab", GERMAN), known("b.cab", OTHER)];
+        let step = queue(&mut tree, &given, NOW).unwrap().step;
+        let script = SetupComplete { steps: vec![step], secrets: Vec::new() };
+        place::put(&mut tree, complete::PATH, script.to_bytes(), Access::Inherited, NOW).unwrap();
+        tree
+    }
+
+    #[test]
+    fn what_waits_is_taken_back() {
+        for (asked, left) in [
+            (BASE.to_uppercase().as_str(), &["b.cab"][..]),
+            ("made-a-package", &["b.cab"]),
+            ("a.cab", &["b.cab"]),
+            ("A", &["b.cab"]),
+            (GERMAN, &["a.cab", "b.cab"]),
+            ("Made-B-Package", &["a.cab", "a-de.cab"]),
+            ("Made", &["a.cab", "a-de.cab", "b.cab"]),
+        ] {
+            let mut tree = queued();
+            let gone = take(&mut tree, asked, NOW).unwrap();
+            assert_eq!(
+                (names(&tree), gone.len()),
+                (left.iter().map(ToString::to_string).collect(), 3 - left.len()),
+                "{asked}"
+            );
+            assert!(gone.iter().all(|gone| tree.find(&gone.path).is_none()));
+            assert!(tree.find(complete::PATH).is_some());
+        }
+    }
+
+    #[test]
+    fn what_is_installed_waits_no_more() {
+        let mut tree = queued();
+        assert!(take_installed(&mut tree, &[OTHER.replace("10.", "9.")], NOW).unwrap().is_empty());
+        let gone = take_installed(&mut tree, &[OTHER.replace("10.", "11."), BASE.into()], NOW).unwrap();
+        assert_eq!(
+            gone.iter().map(ToString::to_string).collect::<Vec<_>>(),
+            [format!(r"{FOLDER}\a.cab ({BASE})"), format!(r"{FOLDER}\b.cab ({OTHER})"),]
+        );
+        assert_eq!(names(&tree), ["a-de.cab"]);
+    }
+
+    /// The folder goes with the last one, and so does the step; what else there is to do stays.
+    #[test]
+    fn an_empty_queue_leaves_nothing() {
+        let empty = |tree: &mut Tree| {
+            take(tree, "Made-A-Package", NOW).unwrap();
+            take(tree, OTHER, NOW).unwrap();
+            assert!(tree.find(FOLDER).is_none() && waiting(tree).unwrap().is_empty());
+        };
+        let mut tree = queued();
+        empty(&mut tree);
+        assert!(tree.find(complete::PATH).is_none());
+
+        let mut tree = queued();
+        let mut script = SetupComplete::read(&tree.read_file(complete::PATH).unwrap().unwrap()).unwrap();
+        let own = Step::command("echo own").unwrap();
+        script.steps.push(own.clone());
+        place::put(&mut tree, complete::PATH, script.to_bytes(), Access::Inherited, NOW).unwrap();
+        empty(&mut tree);
+        let left = SetupComplete::read(&tree.read_file(complete::PATH).unwrap().unwrap()).unwrap();
+        assert_eq!(left, SetupComplete { steps: vec![own], secrets: Vec::new() });
+
+        // The image's own script, which had been put aside, is itself again.
+        let mut tree = image();
+        place::put(&mut tree, complete::PATH, b"echo image".to_vec(), Access::Inherited, NOW).unwrap();
+        let step = queue(&mut tree, &[known("b.cab", OTHER)], NOW).unwrap().step;
+        let system = system_hive(&[("Control", "SystemBootDevice", Value::sz("multi(0)"))]);
+        place::put(&mut tree, &format!(r"{CONFIG}\SYSTEM"), system, Access::Inherited, NOW).unwrap();
+        let setup = Setup { first_start: vec![step], ..Setup::default() };
+        setup.apply(&mut tree, NOW).unwrap();
+        assert_ne!(tree.read_file(complete::PATH).unwrap().unwrap(), b"echo image");
+        empty(&mut tree);
+        assert_eq!(tree.read_file(complete::PATH).unwrap().unwrap(), b"echo image");
+        assert!(tree.find(r"\Windows\Setup\Scripts\SetupComplete.image.cmd").is_none());
     }
 
     #[test]
@@ -307,36 +435,6 @@ mod tests {
         let step = queue(&mut image(), &[cabinet("a.cab", b"a")], NOW).unwrap().step;
         let whole = SetupComplete { steps: vec![step], secrets: Vec::new() };
         assert_eq!(SetupComplete::read(&whole.to_bytes()), Some(whole));
-    }
-
-    /// All labels that are gone to are there, each once: `cmd.exe` would end the script at one that is not.
-    #[test]
-    fn labels_are_there() {
-        let labels: Vec<&str> = TEMPLATE.lines().filter_map(|line| line.strip_prefix(':')).collect();
-        assert_eq!(labels, ["add", "ask", "restart", "wait", "again", "now"]);
-        let words: Vec<&str> = TEMPLATE.split_whitespace().collect();
-        let targets = words.windows(2).filter(|pair| pair[0] == "goto").map(|pair| pair[1]);
-        assert!(targets.clone().count() >= 4 && targets.clone().all(|target| labels.contains(&target)));
-        assert!(TEMPLATE.is_ascii());
-    }
-
-    #[test]
-    fn names_cannot_speak_to_the_shell() {
-        for (name, safe) in [
-            ("a.cab", "a.cab"),
-            ("a\" & del *.cab", "a____del__.cab"),
-            ("%TEMP%^!", "_TEMP___"),
-            ("", "p_"),
-            ("..", "p_"),
-            ("nul.cab", "p_nul.cab"),
-            ("-x.", "x"),
-            ("gr\u{fc}n.cab", "gr_n.cab"),
-        ] {
-            assert_eq!(safe_name(name), safe, "{name}");
-        }
-        assert_eq!(safe_name(&format!("{}.cab", "x".repeat(300))).len(), MAX_NAME);
-        let evil = b"call :add \"a\" & format c:\r\ncall :add \"..\\x\"\r\ncall :add \"good.cab\" /IgnoreCheck\r\ncall :add \"b\"x\r\n\xFF";
-        assert_eq!(calls(evil), ["call :add \"good.cab\" /IgnoreCheck"]);
     }
 
     #[test]

@@ -9,6 +9,7 @@
 //! is not among them.
 
 use super::FOLDER;
+use crate::error::{Error, Result};
 use crate::format::assembly::Identity;
 use crate::windows::packages::installed::{identity_of_id, package_family};
 
@@ -20,6 +21,8 @@ const CALL: &str = "call :add ";
 const IGNORE_CHECK: &str = "/IgnoreCheck";
 /// The longest name that a package has in the queue.
 const MAX_NAME: usize = 120;
+/// The most lines that packages have in a queue.
+const MAX_LINES: usize = 1024;
 /// The longest id. (The longest line that `cmd.exe` takes is 8191 characters.)
 const MAX_ID: usize = 1024;
 
@@ -91,20 +94,35 @@ impl Entry {
     }
 }
 
-pub(super) fn to_bytes(entries: &[Entry]) -> Vec<u8> {
+/// # Errors
+/// [`Unsupported`](crate::error::Kind::Unsupported) for too many.
+pub(super) fn to_bytes(entries: &[Entry]) -> Result<Vec<u8>> {
     let calls: Vec<String> = entries.iter().flat_map(Entry::lines).collect();
+    check_lines(calls.len())?;
     let lines = TEMPLATE.lines().flat_map(|line| match line {
         "{packages}" => calls.iter().map(String::as_str).collect::<Vec<_>>(),
         _ => vec![line],
     });
-    lines.flat_map(|line| [line, "\r\n"]).collect::<String>().into_bytes()
+    Ok(lines.flat_map(|line| [line, "\r\n"]).collect::<String>().into_bytes())
+}
+
+fn check_lines(lines: usize) -> Result<()> {
+    if lines <= MAX_LINES {
+        return Ok(());
+    }
+    Err(Error::unsupported("lines of packages that wait for the first start").found(lines).allowed(MAX_LINES))
 }
 
 /// What an earlier script installs, each name once.
-pub(super) fn read(script: &[u8]) -> Vec<Entry> {
+///
+/// # Errors
+/// [`Unsupported`](crate::error::Kind::Unsupported) for too much.
+pub(super) fn read(script: &[u8]) -> Result<Vec<Entry>> {
+    let text = String::from_utf8_lossy(script);
+    check_lines(text.lines().filter(|line| line.starts_with(PACKAGE) || line.starts_with(CALL)).count())?;
     let mut entries: Vec<Entry> = Vec::new();
     let mut packages: Vec<String> = Vec::new();
-    for line in String::from_utf8_lossy(script).lines() {
+    for line in text.lines() {
         if let Some(id) = line.strip_prefix(PACKAGE) {
             packages.extend(Some(id).filter(|id| is_id(id)).map(str::to_owned));
             continue;
@@ -116,7 +134,7 @@ pub(super) fn read(script: &[u8]) -> Vec<Entry> {
             entries.push(Entry { name: name.to_owned(), packages, ignore_check });
         }
     }
-    entries
+    Ok(entries)
 }
 
 /// What a line installs.
@@ -155,4 +173,98 @@ pub(super) fn free_name<'n>(name: &str, taken: impl Iterator<Item = &'n str>) ->
     let is_free = |name: &String| !taken.iter().any(|own| own.eq_ignore_ascii_case(name));
     let numbered = (2..).map(|number: u32| format!("{number}-{name}"));
     std::iter::once(name.to_owned()).chain(numbered).find(is_free).unwrap_or_default()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const BASE: &str = "Made-A-Package~0~amd64~~10.0.1.2";
+
+    /// All labels that are gone to are there, each once: `cmd.exe` would end the script at one that is not.
+    #[test]
+    fn labels_are_there() {
+        let labels: Vec<&str> = TEMPLATE.lines().filter_map(|line| line.strip_prefix(':')).collect();
+        assert_eq!(labels, ["add", "ask", "restart", "wait", "again", "now"]);
+        let words: Vec<&str> = TEMPLATE.split_whitespace().collect();
+        let targets = words.windows(2).filter(|pair| pair[0] == "goto").map(|pair| pair[1]);
+        assert!(targets.clone().count() >= 4 && targets.clone().all(|target| labels.contains(&target)));
+        assert!(TEMPLATE.is_ascii());
+    }
+
+    #[test]
+    fn names_cannot_speak_to_the_shell() {
+        for (name, safe) in [
+            ("a.cab", "a.cab"),
+            ("a\" & del *.cab", "a____del__.cab"),
+            ("%TEMP%^!", "_TEMP___"),
+            ("", "p_"),
+            ("..", "p_"),
+            ("nul.cab", "p_nul.cab"),
+            ("-x.", "x"),
+            ("gr\u{fc}n.cab", "gr_n.cab"),
+        ] {
+            assert_eq!(safe_name(name), safe, "{name}");
+        }
+        assert_eq!(safe_name(&format!("{}.cab", "x".repeat(300))).len(), MAX_NAME);
+        let evil = format!(
+            "call :add \"a\" & format c:\r\ncall :add \"..\\x\"\r\n{PACKAGE}{BASE}\r\n{PACKAGE}a & del\r\n{PACKAGE}a~b\r\n\
+             call :add \"good.cab\" /IgnoreCheck\r\n{PACKAGE}{BASE}\r\n\r\ncall :add \"b.cab\"\r\ncall :add \"B.cab\"\r\n\
+             call :add \"install.cmd\"\r\ncall :add \"b\"x\r\n"
+        );
+        let entry = |name: &str, packages: &[&str], ignore_check| {
+            let packages = packages.iter().map(|id| (*id).to_owned()).collect();
+            Entry { name: name.into(), packages, ignore_check }
+        };
+        let entries = read(&[evil.as_bytes(), b"\xFF"].concat()).unwrap();
+        assert_eq!(entries, [entry("good.cab", &[BASE], true), entry("b.cab", &[], false)]);
+        assert_eq!(read(&to_bytes(&entries).unwrap()).unwrap(), entries);
+        assert!(read("call :add \"a.cab\"\r\n".repeat(MAX_LINES).as_bytes()).is_ok());
+        assert!(read("call :add \"a.cab\"\r\n".repeat(MAX_LINES + 1).as_bytes()).is_err());
+        assert!(to_bytes(&vec![entry("a.cab", &[BASE], false); MAX_LINES / 2 + 1]).is_err());
+    }
+
+    #[test]
+    fn ids_are_ids() {
+        assert!(is_id(BASE) && is_id("Package_for_KB1~31bf3856ad364e35~amd64~de-DE~1.0.0.0"));
+        let long = format!("{}~0~amd64~~1.0.0.0", "a".repeat(MAX_ID));
+        for text in [
+            "",
+            "a",
+            "a~b~c~d",
+            "~0~amd64~~1.0.0.0",
+            "%A%~0~amd64~~1.0.0.0",
+            "A~0~amd64~~01.0.0.0",
+            "A B~0~amd64~~1.0.0.0",
+            &long,
+        ] {
+            assert!(!is_id(text), "{text}");
+        }
+    }
+
+    #[test]
+    fn what_takes_whose_place() {
+        let entry = |name: &str, id: &str| {
+            let packages = Some(id).filter(|id| !id.is_empty()).map(str::to_owned).into_iter().collect();
+            Entry { name: name.into(), packages, ignore_check: false }
+        };
+        let old = entry("a.cab", BASE);
+        let german = BASE.replace("~~", "~de-DE~");
+        for (new, replaces) in [
+            (entry("b.cab", BASE), true),
+            (entry("A.CAB", ""), true),
+            (entry("a.cab", &BASE.replace("10.", "11.")), true),
+            (entry("b.cab", &BASE.replace("10.", "11.")), false),
+            (entry("a.cab", &german), false),
+            (entry("b.cab", ""), false),
+        ] {
+            assert_eq!(new.replaces(&old), replaces, "{new:?}");
+        }
+        assert!(entry("b.cab", &german).is_language_of(&old) && !old.is_language_of(&entry("b.cab", &german)));
+        assert!(!entry("b.cab", &german.replace("-A-", "-B-")).is_language_of(&old) && !old.is_language_of(&old));
+        let of = |id: &str| [identity_of_id(id).unwrap()];
+        assert!(old.is_among(&of(BASE)) && old.is_among(&of(&BASE.replace("10.", "11."))));
+        assert!(!old.is_among(&of(&BASE.replace("10.", "9."))) && !old.is_among(&of(&german)));
+        assert!(!entry("a.cab", "").is_among(&of(BASE)));
+    }
 }
