@@ -15,6 +15,9 @@ pub fn nearest(wanted: &str, names: impl Iterator<Item = String>) -> Vec<String>
     for name in names {
         let other: Vec<char> = name.to_lowercase().chars().collect();
         let limit = folded.len().max(other.len()).div_ceil(3);
+        if near.iter().any(|(_, known)| *known == name) {
+            continue;
+        }
         if other.len() > LONGEST || other.len().abs_diff(folded.len()) > limit {
             continue;
         }

@@ -70,9 +70,9 @@ struct Listing<'i> {
     source: String,
     image: String,
     packages: Vec<Entry<'i>>,
-    /// Where packages are that the first start installs.
+    /// The packages that the first start installs.
     #[serde(skip_serializing_if = "Vec::is_empty")]
-    waiting: Vec<String>,
+    waiting: Vec<first_boot::InQueue>,
     warnings: Vec<String>,
 }
 

@@ -47,6 +47,16 @@ pub(super) fn put(
     tree.add_link(directory, Link { name, short: None, node })
 }
 
+/// Takes away what is at a path, with all below it, if there is anything.
+pub(super) fn remove(tree: &mut Tree, path: &str) -> Result<()> {
+    let (folder, name) = path.rsplit_once('\\').unwrap_or(("", path));
+    let name = Name::from(name);
+    let Some(folder) = tree.find(folder).filter(|folder| tree.child(*folder, name.units()).is_some()) else {
+        return Ok(());
+    };
+    tree.remove_tree(folder, name.units()).map(|_| ())
+}
+
 /// Gives a file another name in its directory.
 pub(super) fn rename(tree: &mut Tree, path: &str, to: &str) -> Result<()> {
     let (folder, name) = path.rsplit_once('\\').unwrap_or(("", path));

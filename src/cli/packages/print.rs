@@ -114,8 +114,8 @@ fn detail(part: &Offered, env: &mut Env<'_>) -> Result<()> {
 /// What an image has.
 pub(super) fn installed(listing: &Listing<'_>, all: usize, is_detail: bool, env: &mut Env<'_>) -> Result<()> {
     output::line(env.stdout, format_args!("{}", printable(&listing.image)))?;
-    for path in &listing.waiting {
-        output::line(env.stdout, format_args!("waits for the first start: {}", printable(path)))?;
+    for package in &listing.waiting {
+        output::line(env.stdout, format_args!("waits for the first start: {}", printable(&package.to_string())))?;
     }
     if listing.packages.is_empty() {
         let all = output::count(all, "package");

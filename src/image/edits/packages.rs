@@ -154,6 +154,8 @@ struct Candidate {
     /// Its place among those that were asked for.
     place: usize,
     packages: Vec<String>,
+    /// Those of them that are not nested in others.
+    top: Vec<String>,
     signer: Option<String>,
     /// Why it is left to the first start.
     reasons: Vec<String>,
@@ -196,6 +198,10 @@ impl Edits {
         for name in &self.remove_packages {
             let removed = packages::remove::remove(tree, name, base.as_deref(), now)?;
             outcome.warnings.extend(removed.warnings.iter().map(|warning| format!("{name}: {warning}")));
+            outcome.steps.extend(removed.waited.into_iter().map(Step::PackageUnqueued));
+            if removed.packages.is_empty() {
+                continue;
+            }
             outcome.steps.push(Step::PackageRemoved {
                 packages: removed.packages,
                 components: removed.components.len(),
@@ -348,6 +354,9 @@ impl Edits {
             });
         }
         outcome.warnings.extend(applied.warnings);
+        let here: Vec<String> = applied.packages.into_iter().map(|package| package.id).collect();
+        let unqueued = first_boot::take_installed(tree, &here, now)?;
+        outcome.steps.extend(unqueued.into_iter().map(Step::PackageUnqueued));
         if later.is_empty() {
             return Ok(());
         }
@@ -355,7 +364,8 @@ impl Edits {
         for candidate in &later {
             let (files, is_folder) = raw(&candidate.part)?;
             let name = candidate.part.name.clone();
-            waiting.push(first_boot::Waiting { name, files, is_folder, ignore_check: self.ignore_check });
+            let packages = candidate.top.clone();
+            waiting.push(first_boot::Waiting { name, packages, files, is_folder, ignore_check: self.ignore_check });
         }
         let queued = first_boot::queue(tree, &waiting, now)?;
         let unpacked = later.iter().map(|candidate| candidate.part.unpacked_len()).collect::<Result<Vec<_>>>()?;
@@ -423,8 +433,8 @@ fn in_order(mut later: Vec<Candidate>, order: &[usize]) -> Vec<Candidate> {
 
 impl Candidate {
     fn new(part: Part, group: usize, place: usize) -> Self {
-        let (packages, reasons, identities, needs) = (Vec::new(), Vec::new(), Vec::new(), Vec::new());
-        Self { part, group, place, packages, signer: None, reasons, identities, needs }
+        let (packages, top, reasons) = (Vec::new(), Vec::new(), Vec::new());
+        Self { part, group, place, packages, top, signer: None, reasons, identities: Vec::new(), needs: Vec::new() }
     }
 
     /// Reads all of it, and checks its hashes.
@@ -438,6 +448,7 @@ impl Candidate {
         let mut packages: Vec<_> = verified.packages.iter().collect();
         packages.sort_by_key(|package| !package.is_top);
         self.packages = packages.iter().map(|package| package.id.clone()).collect();
+        self.top = packages.iter().filter(|package| package.is_top).map(|package| package.id.clone()).collect();
         let components = verified.manifests.values().map(|manifest| &manifest.manifest.identity);
         let all = packages.iter().map(|package| &package.manifest.identity).chain(components);
         self.identities = all.cloned().collect();

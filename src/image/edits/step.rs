@@ -6,6 +6,7 @@ use serde::Serialize;
 
 use super::packages::{self, PackageStep};
 use crate::windows::drivers::apply::NewPackage;
+use crate::windows::packages::first_boot::InQueue;
 use crate::windows::regedit;
 
 /// What was done to a tree: one for each edit.
@@ -56,6 +57,8 @@ pub enum Step {
         /// The hives that changed.
         hives: Vec<regedit::Changed>,
     },
+    /// A package that waited for the first start does so no more.
+    PackageUnqueued(InQueue),
     /// A package was put in, or waits for the first start.
     Package(PackageStep),
     /// What those packages that were put in came to.
@@ -130,6 +133,7 @@ impl fmt::Display for Step {
                 write!(f, "remove package {}: {components}, ", packages.join(", "))?;
                 packages::changes(f, drivers, *files, hives)
             }
+            Self::PackageUnqueued(package) => write!(f, "no longer left to the first start: {package}"),
             Self::Package(package) => package.fmt(f),
             Self::Packages { components, drivers, files, hives } => {
                 write!(f, "packages: {}, ", plural(*components as u64, "new component", "new components"))?;

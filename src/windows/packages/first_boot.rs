@@ -7,42 +7,47 @@
 //! from within `SetupComplete.cmd` that "will put the system in a bad state" (Microsoft, "Add a custom script to Windows Setup"). The process
 //! is a scheduled task, or where there is no `schtasks.exe` one that `start` starts.
 //!
-//! What is there already stays in the queue; a package of the same name takes its place.
+//! What is there already stays in the queue. A package that comes once more takes the place that it had: one with an id of those that are written beside
+//! the call, or with the same name of a file, as long as its ids do not make it another package.
 //!
 //! # Sources
 //! "Deploy Nano Server" and "Update Nano Server" of Microsoft's documentation for `dism /Online` on Nano Server, and the order: base before language;
 //! "DISM Operating System Package Servicing Command-Line Options".
 
+mod script;
+
 use std::collections::BTreeMap;
+use std::fmt;
 use std::sync::Arc;
 
-use crate::base::{FileTime, Name};
+use serde::Serialize;
+
+use self::script::{Entry, SCRIPT};
+use super::installed::identity_of_id;
+use crate::base::FileTime;
 use crate::error::{Error, Result};
+use crate::format::assembly::Identity;
 use crate::tree::{Content, NodeId, Tree};
 use crate::windows::place::{self, Access};
-use crate::windows::setup::complete::Step;
+use crate::windows::setup::complete::{self, Step};
 
 /// Where packages wait.
 pub const FOLDER: &str = r"\Windows\Setup\Scripts\packages";
 /// Where it is said what came of them.
 pub const LOG: &str = r"\Windows\Setup\Scripts\packages.log";
 
-const TEMPLATE: &str = include_str!("../../../templates/Packages.cmd");
-const SCRIPT: &str = "install.cmd";
 const TITLE: &str = "Install packages";
-const CALL: &str = "call :add ";
-const IGNORE_CHECK: &str = "/IgnoreCheck";
 const DISM: &str = r"\Windows\System32\Dism.exe";
-/// The longest name that a package has in the queue.
-const MAX_NAME: usize = 120;
 /// What servicing takes beside the packages: logs, hives, the component store's own records.
 const OVERHEAD: u64 = 256 << 20;
 
 /// A package for the queue.
 #[derive(Clone)]
 pub struct Waiting {
-    /// What it is called.
+    /// What its file or folder is called.
     pub name: String,
+    /// The ids of the packages that it is, without those nested in them; none if they are not known.
+    pub packages: Vec<String>,
     /// A tree with the cabinet as its only file; or with what was in it.
     pub files: Arc<Tree>,
     /// Whether those files are an unpacked package.
@@ -51,12 +56,22 @@ pub struct Waiting {
     pub ignore_check: bool,
 }
 
+/// A package in the queue.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+pub struct InQueue {
+    /// Where it waits.
+    pub path: String,
+    /// The ids of the packages that it is, as far as they are known.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub packages: Vec<String>,
+}
+
 /// What came of [`queue`].
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Queued {
     /// The step of `SetupComplete.cmd` that installs all that is in the queue.
     pub step: Step,
-    /// The paths that the packages got, in their order.
+    /// The paths that the packages got, in the order in which they were given.
     pub paths: Vec<String>,
 }
 
@@ -82,88 +97,132 @@ pub fn space_of_all(unpacked: impl Iterator<Item = u64>) -> u64 {
     if all == 0 { 0 } else { all.saturating_add(OVERHEAD) }
 }
 
-/// Puts packages into the queue, behind what is in it; what is made is made at `now`.
+/// Puts packages into the queue; what is made is made at `now`. One that is in it already keeps its place there: parts for languages come
+/// behind what they belong to. The others come last.
 ///
 /// # Errors
 /// As of [`check`]; [`Invalid`](crate::error::Kind::Invalid) if something else is in the way.
 pub fn queue(tree: &mut Tree, packages: &[Waiting], now: FileTime) -> Result<Queued> {
     check(tree)?;
-    let script = format!(r"{FOLDER}\{SCRIPT}");
-    let mut lines = tree.read_file(&script)?.map(|own| calls(&own)).unwrap_or_default();
-    let mut taken: Vec<String> = vec![SCRIPT.to_owned()];
-    let mut paths = Vec::new();
+    let mut entries = entries(tree)?;
+    let mut done: Vec<usize> = Vec::new();
     for package in packages {
-        let name = free_name(&safe_name(&package.name), &taken);
-        taken.push(name.clone());
+        let name = script::safe_name(&package.file_name());
+        let ids = package.packages.iter().filter(|id| script::is_id(id)).cloned().collect();
+        let new = Entry { name, packages: ids, ignore_check: package.ignore_check };
+        let before = (0..entries.len()).find(|at| !done.contains(at) && new.replaces(&entries[*at]));
+        if let Some(at) = before {
+            remove(tree, &entries[at].name)?;
+        }
+        let others = (0..entries.len()).filter(|at| Some(*at) != before).map(|at| entries[at].name.as_str());
+        let name = script::free_name(&new.name, others.chain([SCRIPT]));
         remove(tree, &name)?;
-        lines.retain(|line| !named(line).is_some_and(|own| own.eq_ignore_ascii_case(&name)));
-        let path = format!(r"{FOLDER}\{name}");
-        copy(tree, package, &path, now)?;
-        let options = if package.ignore_check { IGNORE_CHECK } else { "" };
-        lines.push(format!("{CALL}\"{name}\" {options}").trim_end().to_owned());
-        paths.push(path);
+        copy(tree, package, &format!(r"{FOLDER}\{name}"), now)?;
+        let new = Entry { name, ..new };
+        match before {
+            Some(at) => entries[at] = new,
+            None => entries.push(new),
+        }
+        done.push(before.unwrap_or(entries.len() - 1));
     }
-    place::put(tree, &script, to_bytes(&lines), Access::Inherited, now)?;
+    write(tree, &entries, now)?;
     let folder = FOLDER.replace(r"\Windows", "%SystemRoot%");
     let commands =
         vec![format!("call \"{folder}\\{SCRIPT}\""), format!("if \"%ERRORLEVEL%\"==\"0\" rd /s /q \"{folder}\"")];
-    Ok(Queued { step: Step::new(TITLE, commands), paths })
+    Ok(Queued { step: Step::new(TITLE, commands), paths: done.iter().map(|at| entries[*at].path()).collect() })
 }
 
-/// The paths of the packages that wait in an image, in their order.
+/// The packages that wait in an image, in their order.
 ///
 /// # Errors
 /// Those of the script's contents.
-pub fn waiting(tree: &Tree) -> Result<Vec<String>> {
-    let script = tree.read_file(&format!(r"{FOLDER}\{SCRIPT}"))?.unwrap_or_default();
-    let calls = calls(&script);
-    Ok(calls.iter().filter_map(|line| named(line)).map(|name| format!(r"{FOLDER}\{name}")).collect())
+pub fn waiting(tree: &Tree) -> Result<Vec<InQueue>> {
+    Ok(entries(tree)?.iter().map(InQueue::of).collect())
 }
 
-fn to_bytes(calls: &[String]) -> Vec<u8> {
-    let lines = TEMPLATE.lines().flat_map(|line| match line {
-        "{packages}" => calls.iter().map(String::as_str).collect::<Vec<_>>(),
-        _ => vec![line],
-    });
-    lines.flat_map(|line| [line, "\r\n"]).collect::<String>().into_bytes()
+/// Takes out of the queue what has that id, name, or name of a file, and with a package its parts for languages. With the last one, the folder
+/// goes, and the step of `SetupComplete.cmd`.
+///
+/// # Errors
+/// Those of the scripts' contents.
+pub fn take(tree: &mut Tree, asked: &str, now: FileTime) -> Result<Vec<InQueue>> {
+    let entries = entries(tree)?;
+    let by_id = entries.iter().any(|entry| entry.has_id(asked));
+    let is_asked = |entry: &&Entry| if by_id { entry.has_id(asked) } else { entry.is_called(asked) };
+    let asked: Vec<&Entry> = entries.iter().filter(is_asked).collect();
+    let goes = entries.iter().map(|entry| asked.iter().any(|one| entry == *one || entry.is_language_of(one))).collect();
+    take_out(tree, entries, goes, now)
 }
 
-/// The lines of an earlier script that install something.
-fn calls(script: &[u8]) -> Vec<String> {
-    let text = String::from_utf8_lossy(script);
-    let is_ours = |line: &&str| named(line).is_some_and(|name| safe_name(name) == name);
-    text.lines().filter(is_ours).map(|line| line.trim_end().to_owned()).collect()
+/// Takes out of the queue what the image has by now, in that version or a newer one.
+///
+/// # Errors
+/// Those of the scripts' contents.
+pub fn take_installed(tree: &mut Tree, ids: &[String], now: FileTime) -> Result<Vec<InQueue>> {
+    let entries = entries(tree)?;
+    let installed: Vec<Identity> = ids.iter().filter_map(|id| identity_of_id(id)).collect();
+    let goes = entries.iter().map(|entry| entry.is_among(&installed)).collect();
+    take_out(tree, entries, goes, now)
 }
 
-/// What a line installs.
-fn named(line: &str) -> Option<&str> {
-    let (name, options) = line.strip_prefix(CALL)?.strip_prefix('"')?.split_once('"')?;
-    ["", IGNORE_CHECK].contains(&options.trim()).then_some(name)
+fn take_out(tree: &mut Tree, entries: Vec<Entry>, goes: Vec<bool>, now: FileTime) -> Result<Vec<InQueue>> {
+    let (mut gone, mut left) = (Vec::new(), Vec::new());
+    for (entry, goes) in entries.into_iter().zip(goes) {
+        if goes { gone.push(entry) } else { left.push(entry) }
+    }
+    if gone.is_empty() {
+        return Ok(Vec::new());
+    }
+    for entry in &gone {
+        remove(tree, &entry.name)?;
+    }
+    if left.is_empty() {
+        place::remove(tree, FOLDER)?;
+        complete::drop_step(tree, TITLE, now)?;
+    } else {
+        write(tree, &left, now)?;
+    }
+    Ok(gone.iter().map(InQueue::of).collect())
 }
 
-/// A name without anything that a batch file, or a list of options, would take for more than a letter.
-fn safe_name(name: &str) -> String {
-    let safe = |c: char| if c.is_ascii_alphanumeric() || "._~-+".contains(c) { c } else { '_' };
-    let mut name: String = name.chars().map(safe).collect();
-    let over = name.len().saturating_sub(MAX_NAME);
-    name.drain(..over);
-    let name = name.trim_start_matches(['-', '.']).trim_end_matches('.');
-    if name.is_empty() || crate::base::name::windows_fault(name).is_some() { format!("p_{name}") } else { name.into() }
+/// What the script installs, as far as that is still there: of a queue that was tried once, what failed.
+fn entries(tree: &Tree) -> Result<Vec<Entry>> {
+    let mut entries = script::read(&tree.read_file(&format!(r"{FOLDER}\{SCRIPT}"))?.unwrap_or_default())?;
+    entries.retain(|entry| tree.find(&entry.path()).is_some());
+    Ok(entries)
 }
 
-fn free_name(name: &str, taken: &[String]) -> String {
-    let is_free = |name: &String| !taken.iter().any(|own| own.eq_ignore_ascii_case(name));
-    let numbered = (2..).map(|number: u32| format!("{number}-{name}"));
-    std::iter::once(name.to_owned()).chain(numbered).find(is_free).unwrap_or_default()
+fn write(tree: &mut Tree, entries: &[Entry], now: FileTime) -> Result<()> {
+    place::put(tree, &format!(r"{FOLDER}\{SCRIPT}"), script::to_bytes(entries)?, Access::Inherited, now)
+}
+
+impl Waiting {
+    /// The name that it gets: `dism` tells what a package is by the end of its name.
+    fn file_name(&self) -> String {
+        let has = |end: &str| self.name.rsplit_once('.').is_some_and(|(_, own)| own.eq_ignore_ascii_case(end));
+        match self.is_folder {
+            true if has("cab") || has("msu") => format!("{}-unpacked", self.name),
+            false if !has("cab") => format!("{}.cab", self.name),
+            _ => self.name.clone(),
+        }
+    }
+}
+
+impl InQueue {
+    fn of(entry: &Entry) -> Self {
+        Self { path: entry.path(), packages: entry.packages.clone() }
+    }
+}
+
+impl fmt::Display for InQueue {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.path)?;
+        if self.packages.is_empty() { Ok(()) } else { write!(f, " ({})", self.packages.join(", ")) }
+    }
 }
 
 fn remove(tree: &mut Tree, name: &str) -> Result<()> {
-    let Some(folder) = tree.find(FOLDER) else { return Ok(()) };
-    let units = Name::from(name);
-    if tree.child(folder, units.units()).is_some() {
-        tree.remove_tree(folder, units.units())?;
-    }
-    Ok(())
+    place::remove(tree, &format!(r"{FOLDER}\{name}"))
 }
 
 /// Copies a package's files to a path.
@@ -197,8 +256,10 @@ fn copy(tree: &mut Tree, package: &Waiting, path: &str, now: FileTime) -> Result
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::windows::setup::SetupComplete;
-    use crate::windows::tests::tree_of;
+    use crate::format::hive::Value;
+    use crate::windows::registry::CONFIG;
+    use crate::windows::setup::{Setup, SetupComplete};
+    use crate::windows::tests::{system_hive, tree_of};
 
     const NOW: FileTime = FileTime(131_000_000_000_000_000);
 
@@ -208,11 +269,20 @@ mod tests {
 
     fn cabinet(name: &str, bytes: &[u8]) -> Waiting {
         let files = Arc::new(tree_of(&[(r"\x.cab", bytes)]));
-        Waiting { name: name.into(), files, is_folder: false, ignore_check: false }
+        Waiting { name: name.into(), packages: Vec::new(), files, is_folder: false, ignore_check: false }
+    }
+
+    fn known(name: &str, id: &str) -> Waiting {
+        Waiting { packages: vec![id.into()], ..cabinet(name, id.as_bytes()) }
     }
 
     fn script(tree: &Tree) -> String {
         String::from_utf8(tree.read_file(&format!(r"{FOLDER}\{SCRIPT}")).unwrap().unwrap()).unwrap()
+    }
+
+    fn names(tree: &Tree) -> Vec<String> {
+        let waiting = waiting(tree).unwrap();
+        waiting.iter().map(|package| package.path.strip_prefix(FOLDER).unwrap()[1..].to_owned()).collect()
     }
 
     #[test]
@@ -222,25 +292,142 @@ mod tests {
             files: Arc::new(tree_of(&[(r"\update.mum", b"m"), (r"\k\file", b"f")])),
             is_folder: true,
             ignore_check: true,
-            ..cabinet("Folder & %PATH%", b"")
+            ..cabinet("Folder & %PATH%.cab", b"")
         };
         let queued = queue(&mut tree, &[cabinet("B.cab", b"b"), cabinet("b.CAB", b"b2"), folder], NOW).unwrap();
-        let names = ["B.cab", "2-b.CAB", "Folder____PATH_"].map(|name| format!(r"{FOLDER}\{name}"));
-        assert_eq!(queued.paths, names);
-        assert_eq!(waiting(&tree).unwrap(), names);
-        assert_eq!(tree.read_file(&names[1]).unwrap().unwrap(), b"b2");
-        assert_eq!(tree.read_file(&format!(r"{}\k\file", names[2])).unwrap().unwrap(), b"f");
+        let paths = ["B.cab", "2-b.CAB", "Folder____PATH_.cab-unpacked"].map(|name| format!(r"{FOLDER}\{name}"));
+        assert_eq!(queued.paths, paths);
+        assert_eq!(waiting(&tree).unwrap().into_iter().map(|package| package.path).collect::<Vec<_>>(), paths);
+        assert_eq!(tree.read_file(&paths[1]).unwrap().unwrap(), b"b2");
+        assert_eq!(tree.read_file(&format!(r"{}\k\file", paths[2])).unwrap().unwrap(), b"f");
         let text = script(&tree);
         assert!(text.is_ascii() && !text.contains("{packages}"));
         assert_eq!(text.matches('\n').count(), text.matches("\r\n").count());
-        assert!(text.contains("call :add \"2-b.CAB\"\r\ncall :add \"Folder____PATH_\" /IgnoreCheck\r\n"), "{text}");
+        assert!(
+            text.contains("call :add \"2-b.CAB\"\r\ncall :add \"Folder____PATH_.cab-unpacked\" /IgnoreCheck\r\n"),
+            "{text}"
+        );
 
-        // What is asked for again takes the place of what waits; the rest stays.
-        let again = queue(&mut tree, &[cabinet("B.cab", b"new"), cabinet("c.cab", b"c")], NOW).unwrap();
+        // What is asked for again keeps its place; the rest stays.
+        let again = queue(&mut tree, &[cabinet("c.cab", b"c"), cabinet("B.cab", b"new")], NOW).unwrap();
         assert_eq!(again.step, queued.step);
-        let order = ["2-b.CAB", "Folder____PATH_", "B.cab", "c.cab"].map(|name| format!(r"{FOLDER}\{name}"));
-        assert_eq!(waiting(&tree).unwrap(), order);
-        assert_eq!(tree.read_file(&order[2]).unwrap().unwrap(), b"new");
+        assert_eq!(again.paths, ["c.cab", "B.cab"].map(|name| format!(r"{FOLDER}\{name}")));
+        assert_eq!(names(&tree), ["B.cab", "2-b.CAB", "Folder____PATH_.cab-unpacked", "c.cab"]);
+        assert_eq!(tree.read_file(&again.paths[1]).unwrap().unwrap(), b"new");
+
+        // What has been installed and is gone waits no more.
+        place::remove(&mut tree, &again.paths[1]).unwrap();
+        assert_eq!(names(&tree)[0], "2-b.CAB");
+    }
+
+    const BASE: &str = "Made-A-Package~0~amd64~~10.0.1.2";
+    const GERMAN: &str = "Made-A-Package~0~amd64~de-DE~10.0.1.2";
+    const OTHER: &str = "Made-B-Package~0~amd64~~10.0.1.2";
+
+    #[test]
+    fn a_package_that_is_known_keeps_its_place() {
+        let mut tree = image();
+        queue(&mut tree, &[known("a.cab", BASE), known("a.cab", GERMAN)], NOW).unwrap();
+        assert_eq!(names(&tree), ["a.cab", "2-a.cab"]);
+        // Under another name, and another one under its name.
+        queue(&mut tree, &[known("new.cab", BASE), known("2-a.cab", OTHER), cabinet("x.cab", b"x")], NOW).unwrap();
+        assert_eq!(names(&tree), ["new.cab", "2-a.cab", "2-2-a.cab", "x.cab"]);
+        let waiting = waiting(&tree).unwrap();
+        let ids: Vec<&[String]> = waiting.iter().map(|package| package.packages.as_slice()).collect();
+        assert_eq!(ids, [&[BASE.to_owned()][..], &[GERMAN.to_owned()], &[OTHER.to_owned()], &[]]);
+        assert_eq!(tree.read_file(&waiting[0].path).unwrap().unwrap(), BASE.as_bytes());
+        assert!(tree.find(&format!(r"{FOLDER}\a.cab")).is_none());
+        assert!(script(&tree).contains(&format!(":: package {OTHER}\r\ncall :add \"2-2-a.cab\"\r\n")));
+    }
+
+    #[test]
+    fn dism_goes_by_the_ends_of_names() {
+        let mut tree = image();
+        let folder =
+            Waiting { is_folder: true, files: Arc::new(tree_of(&[(r"\update.mum", b"m")])), ..cabinet("f.MSU", b"") };
+        let given =
+            [cabinet("t.psf", b"1"), cabinet("bare", b"2"), cabinet("u.msu", b"3"), cabinet("K.CAB", b"4"), folder];
+        queue(&mut tree, &given, NOW).unwrap();
+        assert_eq!(names(&tree), ["t.psf.cab", "bare.cab", "u.msu.cab", "K.CAB", "f.MSU-unpacked"]);
+    }
+
+    fn queued() -> Tree {
+        let mut tree = image();
+        let given = [known("a.cab", BASE), known("a-de.cab", GERMAN), known("b.cab", OTHER)];
+        let step = queue(&mut tree, &given, NOW).unwrap().step;
+        let script = SetupComplete { steps: vec![step], secrets: Vec::new() };
+        place::put(&mut tree, complete::PATH, script.to_bytes(), Access::Inherited, NOW).unwrap();
+        tree
+    }
+
+    #[test]
+    fn what_waits_is_taken_back() {
+        for (asked, left) in [
+            (BASE.to_uppercase().as_str(), &["b.cab"][..]),
+            ("made-a-package", &["b.cab"]),
+            ("a.cab", &["b.cab"]),
+            ("A", &["b.cab"]),
+            (GERMAN, &["a.cab", "b.cab"]),
+            ("Made-B-Package", &["a.cab", "a-de.cab"]),
+            ("Made", &["a.cab", "a-de.cab", "b.cab"]),
+        ] {
+            let mut tree = queued();
+            let gone = take(&mut tree, asked, NOW).unwrap();
+            assert_eq!(
+                (names(&tree), gone.len()),
+                (left.iter().map(ToString::to_string).collect(), 3 - left.len()),
+                "{asked}"
+            );
+            assert!(gone.iter().all(|gone| tree.find(&gone.path).is_none()));
+            assert!(tree.find(complete::PATH).is_some());
+        }
+    }
+
+    #[test]
+    fn what_is_installed_waits_no_more() {
+        let mut tree = queued();
+        assert!(take_installed(&mut tree, &[OTHER.replace("10.", "9.")], NOW).unwrap().is_empty());
+        let gone = take_installed(&mut tree, &[OTHER.replace("10.", "11."), BASE.into()], NOW).unwrap();
+        assert_eq!(
+            gone.iter().map(ToString::to_string).collect::<Vec<_>>(),
+            [format!(r"{FOLDER}\a.cab ({BASE})"), format!(r"{FOLDER}\b.cab ({OTHER})"),]
+        );
+        assert_eq!(names(&tree), ["a-de.cab"]);
+    }
+
+    /// The folder goes with the last one, and so does the step; what else there is to do stays.
+    #[test]
+    fn an_empty_queue_leaves_nothing() {
+        let empty = |tree: &mut Tree| {
+            take(tree, "Made-A-Package", NOW).unwrap();
+            take(tree, OTHER, NOW).unwrap();
+            assert!(tree.find(FOLDER).is_none() && waiting(tree).unwrap().is_empty());
+        };
+        let mut tree = queued();
+        empty(&mut tree);
+        assert!(tree.find(complete::PATH).is_none());
+
+        let mut tree = queued();
+        let mut script = SetupComplete::read(&tree.read_file(complete::PATH).unwrap().unwrap()).unwrap();
+        let own = Step::command("echo own").unwrap();
+        script.steps.push(own.clone());
+        place::put(&mut tree, complete::PATH, script.to_bytes(), Access::Inherited, NOW).unwrap();
+        empty(&mut tree);
+        let left = SetupComplete::read(&tree.read_file(complete::PATH).unwrap().unwrap()).unwrap();
+        assert_eq!(left, SetupComplete { steps: vec![own], secrets: Vec::new() });
+
+        // The image's own script, which had been put aside, is itself again.
+        let mut tree = image();
+        place::put(&mut tree, complete::PATH, b"echo image".to_vec(), Access::Inherited, NOW).unwrap();
+        let step = queue(&mut tree, &[known("b.cab", OTHER)], NOW).unwrap().step;
+        let system = system_hive(&[("Control", "SystemBootDevice", Value::sz("multi(0)"))]);
+        place::put(&mut tree, &format!(r"{CONFIG}\SYSTEM"), system, Access::Inherited, NOW).unwrap();
+        let setup = Setup { first_start: vec![step], ..Setup::default() };
+        setup.apply(&mut tree, NOW).unwrap();
+        assert_ne!(tree.read_file(complete::PATH).unwrap().unwrap(), b"echo image");
+        empty(&mut tree);
+        assert_eq!(tree.read_file(complete::PATH).unwrap().unwrap(), b"echo image");
+        assert!(tree.find(r"\Windows\Setup\Scripts\SetupComplete.image.cmd").is_none());
     }
 
     #[test]
@@ -248,36 +435,6 @@ mod tests {
         let step = queue(&mut image(), &[cabinet("a.cab", b"a")], NOW).unwrap().step;
         let whole = SetupComplete { steps: vec![step], secrets: Vec::new() };
         assert_eq!(SetupComplete::read(&whole.to_bytes()), Some(whole));
-    }
-
-    /// All labels that are gone to are there, each once: `cmd.exe` would end the script at one that is not.
-    #[test]
-    fn labels_are_there() {
-        let labels: Vec<&str> = TEMPLATE.lines().filter_map(|line| line.strip_prefix(':')).collect();
-        assert_eq!(labels, ["add", "ask", "restart", "wait", "again", "now"]);
-        let words: Vec<&str> = TEMPLATE.split_whitespace().collect();
-        let targets = words.windows(2).filter(|pair| pair[0] == "goto").map(|pair| pair[1]);
-        assert!(targets.clone().count() >= 4 && targets.clone().all(|target| labels.contains(&target)));
-        assert!(TEMPLATE.is_ascii());
-    }
-
-    #[test]
-    fn names_cannot_speak_to_the_shell() {
-        for (name, safe) in [
-            ("a.cab", "a.cab"),
-            ("a\" & del *.cab", "a____del__.cab"),
-            ("%TEMP%^!", "_TEMP___"),
-            ("", "p_"),
-            ("..", "p_"),
-            ("nul.cab", "p_nul.cab"),
-            ("-x.", "x"),
-            ("gr\u{fc}n.cab", "gr_n.cab"),
-        ] {
-            assert_eq!(safe_name(name), safe, "{name}");
-        }
-        assert_eq!(safe_name(&format!("{}.cab", "x".repeat(300))).len(), MAX_NAME);
-        let evil = b"call :add \"a\" & format c:\r\ncall :add \"..\\x\"\r\ncall :add \"good.cab\" /IgnoreCheck\r\ncall :add \"b\"x\r\n\xFF";
-        assert_eq!(calls(evil), ["call :add \"good.cab\" /IgnoreCheck"]);
     }
 
     #[test]

@@ -7,7 +7,10 @@
 //! A script of the image's own is kept as `SetupComplete.image.cmd` and becomes the first step. One that this program made is read
 //! back, and the new steps join it; a step replaces one of the same title.
 
+use crate::base::FileTime;
 use crate::error::{Error, Result};
+use crate::tree::Tree;
+use crate::windows::place::{self, Access};
 
 /// Its path.
 pub const PATH: &str = r"\Windows\Setup\Scripts\SetupComplete.cmd";
@@ -148,6 +151,24 @@ pub(super) fn variable_path(path: &str) -> String {
         Some(below) => format!(r"%SystemRoot%\{below}"),
         None => format!("%SystemDrive%{path}"),
     }
+}
+
+/// Takes the step of a title out of an image's script. Where nothing else is left to do, the script goes, and the image's own has its name again.
+pub(in crate::windows) fn drop_step(tree: &mut Tree, title: &str, now: FileTime) -> Result<()> {
+    let Some(mut script) = tree.read_file(PATH)?.and_then(|bytes| SetupComplete::read(&bytes)) else { return Ok(()) };
+    let before = script.steps.len();
+    script.steps.retain(|step| step.title != title);
+    let is_the_images = |step: &Step| step.commands == [kept_call()] && tree.find(KEPT).is_some();
+    let has_kept = script.steps.iter().any(is_the_images);
+    let is_idle = script.secrets.is_empty() && script.steps.iter().all(is_the_images);
+    if script.steps.len() == before {
+        return Ok(());
+    }
+    if !is_idle {
+        return place::put(tree, PATH, script.to_bytes(), Access::Inherited, now);
+    }
+    place::remove(tree, PATH)?;
+    if has_kept { place::rename(tree, KEPT, PATH) } else { Ok(()) }
 }
 
 /// The line that runs the image's own script.

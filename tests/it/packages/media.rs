@@ -196,13 +196,42 @@ fn strict_refuses_and_first_boot_takes_all() {
     let before = read(&output, &format!(r"{QUEUE}\install.cmd"));
     let cab = files.join("NanoServer").join("Packages").join(format!("{COMPUTE}.cab"));
     said(&["edit", text(&output), "--package", text(&cab), "--packages=first-boot", "--allow-unsigned"]);
-    let after = read(&output, &format!(r"{QUEUE}\install.cmd"));
-    let sorted = |bytes: &[u8]| {
-        let mut lines: Vec<String> = String::from_utf8_lossy(bytes).lines().map(str::to_owned).collect();
-        lines.sort();
-        lines
-    };
-    assert_eq!(sorted(&before), sorted(&after));
+    assert!(read(&output, &format!(r"{QUEUE}\install.cmd")) == before);
+    check_queue(&files, &output);
+
+    // What waits is known by its ids, and is taken back by a name.
+    let storage = "Microsoft-NanoServer-Storage-Package";
+    let listed = succeed(["packages", text(&output)]);
+    let waits: Vec<&str> = listed.lines().filter(|line| line.starts_with("waits for the first start")).collect();
+    let mut ids = waits.iter().map(|line| line.split(['(', ')']).nth(1).unwrap());
+    assert!(waits.len() == 4 && ids.all(|id| id.matches('~').count() == 4), "{listed}");
+    let words = said(&["edit", text(&output), "--remove-package", storage]);
+    assert_eq!(words.matches("no longer left to the first start").count(), 2, "{words}");
+    assert!(!has(&output, &format!(r"{QUEUE}\{storage}.cab")));
+    check_queue(&files, &output);
+    let words = said(&["edit", text(&output), "--remove-package", COMPUTE]);
+    assert_eq!(words.matches("no longer left to the first start").count(), 2, "{words}");
+    assert!(!has(&output, &format!(r"{QUEUE}\install.cmd")));
+    assert!(!has(&output, r"\Windows\Setup\Scripts\SetupComplete.cmd"));
+    let (_, words) = fail(["edit", text(&output), "--remove-package", COMPUTE]);
+    assert!(words.contains("no such package"), "{words}");
+}
+
+/// A package that waits is put in after all: it waits no more.
+#[test]
+fn what_is_put_in_does_not_wait() {
+    let scene = Scene::new();
+    let component = Component::new("late").file(r"$(runtime.system32)\", "late.dll", b"late");
+    let package = Package::new("Made-Late-Package").parent(&elements::edition()).update("Late", &[component]);
+    let cab = scene.cabinet("late.psf", &package.files().cabinet());
+    let disk = scene.disk("disk.img");
+    let all = ["edit", text(&disk), "--package", text(&cab), "--allow-unsigned"];
+    said(&[&all[..], &["--packages=first-boot"]].concat());
+    assert!(has(&disk, &format!(r"{QUEUE}\late.psf.cab")) && !has(&disk, r"\Windows\System32\late.dll"));
+    let words = said(&all);
+    assert!(words.contains("no longer left to the first start") && words.contains("Made-Late-Package~"), "{words}");
+    assert!(has(&disk, r"\Windows\System32\late.dll") && !has(&disk, &format!(r"{QUEUE}\late.psf.cab")));
+    assert!(!has(&disk, r"\Windows\Setup\Scripts\SetupComplete.cmd"));
 }
 
 #[test]

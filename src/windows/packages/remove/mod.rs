@@ -38,8 +38,9 @@ use self::choose::Chosen;
 pub(super) use self::library::Compile;
 use self::library::Library;
 use super::compile::{self, Target};
+use super::first_boot::{self, InQueue};
 use super::image::{COMPONENTS, Image, SOFTWARE};
-use super::installed::{Installed, PACKAGES, SERVICING, state};
+use super::installed::{Installed, InstalledPackage, PACKAGES, SERVICING, state};
 use super::journal::Place;
 use super::records::{self, CATALOGS, CODE_INTEGRITY, DEPLOYMENTS, DERIVED, KNOWN_CATALOGS, WINNERS};
 use crate::base::FileTime;
@@ -63,11 +64,14 @@ pub struct Removed {
     pub hives: Vec<regedit::Changed>,
     /// Drivers that went, by their published names.
     pub drivers: Vec<String>,
+    /// Those that waited for the first start, and do so no more.
+    pub waited: Vec<InQueue>,
     /// What stays, and why.
     pub warnings: Vec<String>,
 }
 
-/// Takes a package out, by its id, or by its name if only one has it. `base` is the base manifest for packed ones. After an error the tree is of no use.
+/// Takes a package out, by its id, or by its name if only one that is installed has it. What waits for the first start by that id or name goes from
+/// the queue. `base` is the base manifest for packed ones. After an error the tree is of no use.
 ///
 /// # Errors
 /// [`Invalid`](crate::error::Kind::Invalid) for a package that the image has not, that is permanent, or that others belong to;
@@ -75,12 +79,19 @@ pub struct Removed {
 /// for those that Windows has put in in ways that cannot be undone here.
 pub fn remove(tree: &mut Tree, name: &str, base: Option<&[u8]>, now: FileTime) -> Result<Removed> {
     let installed = Installed::read(tree)?;
+    let waited = first_boot::take(tree, name, now)?;
+    let has = |text: &str| text.eq_ignore_ascii_case(name);
+    let is_asked = |package: &&InstalledPackage| has(&package.id) || has(&package.identity.name);
+    if !waited.is_empty() && !installed.packages().iter().filter(is_asked).any(InstalledPackage::is_installed) {
+        return Ok(Removed { waited, ..Removed::default() });
+    }
     let target = target(&installed)?;
     let compile = |document: &_, manifest: &_| {
         let compiled = compile::compile(document, manifest, &target)?;
         Ok((compiled.effects, compiled.left_out))
     };
-    remove_with(tree, name, base, now, &installed, &compile)
+    let removed = remove_with(tree, name, base, now, &installed, &compile)?;
+    Ok(Removed { waited, ..removed })
 }
 
 /// What of the image the variables of manifests need.
