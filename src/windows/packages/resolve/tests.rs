@@ -229,6 +229,8 @@ fn base_comes_before_language() {
     let driver = component_identity("!Driver 10.0.14393.0").keyform();
     let language = component_identity("!Language-Deployment 10.0.14393.0 en-US").keyform();
     let resources = component_identity("!Server.Resources 10.0.14393.0 en-US").keyform();
+    let text = planned.plan.to_string();
+    let records = &text[text.find("\nRecords\n").unwrap()..text.find("\nNot carried out\n").unwrap()];
     let expected = format!(
         r"Packages
   Containers~{TOKEN}~amd64~~10.0.14393.0 (Feature Pack), belongs to Nano-Edition~{TOKEN}~amd64~~10.0.14393.0
@@ -240,6 +242,8 @@ Components
     brings       {server}
     brings       {driver}
   {server} (new, replaces 10.0.10586.0)
+    stored       a.dll, 10 bytes
+    stored       b.dll, 10 bytes
     file         \Windows\System32\a.dll
     file         \Windows\System32\b.dll
   {driver} (is there already)
@@ -247,15 +251,23 @@ Components
   {language} (deployment, new)
     brings       {resources}
   {resources} (new)
+    stored       a.dll.mui, 10 bytes
     file         \Windows\System32\a.dll.mui
-
+{records}
 Not carried out
   {server}.manifest, line 2: genericCommand: it is a program
 
 3 packages, 2 components, 0 files (30 bytes), 0 registry values, 0 services; 1 thing not carried out
 "
     );
-    assert_eq!(planned.plan.to_string(), expected);
+    assert_eq!(text, expected);
+    for kept in [
+        r"\Windows\servicing\Packages\PACKAGE.mum",
+        r"Component Based Servicing\Packages",
+        r"WinSxS\Manifests\COMPONENT",
+    ] {
+        assert!(records.contains(kept), "{kept}: {records}");
+    }
     assert_eq!(planned.plan.bundles_with_left_out(), BTreeSet::from([1]));
     assert_eq!(planned.warnings.len(), 1, "{:?}", planned.warnings);
     assert!(planned.warnings[0].contains("nothing asks for 1 of its components"), "{:?}", planned.warnings);
