@@ -73,6 +73,7 @@ mod tests {
         );
         assert_eq!(near("on", &["one", "one"]), ["one"]);
         assert!(near("abc", &["xyz", "", "abcdefghij"]).is_empty());
+        assert_eq!(near("abd", &["abc", "abc"]), ["abc"]);
         assert!(near("", &["a"]).is_empty());
         assert!(near(&"x".repeat(1000), &[&"x".repeat(999)]).is_empty());
     }
