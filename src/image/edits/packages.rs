@@ -73,7 +73,7 @@ impl ServicingStack {
     /// Reads a `wcp.dll`, or the base manifest that is in one.
     ///
     /// # Errors
-    /// Those of the file; [`Corrupt`](Kind::Corrupt) if it is neither.
+    /// Those of the file; [`Corrupt`](crate::error::Kind::Corrupt) if it is neither.
     pub fn open(path: &Path) -> Result<Self> {
         let bytes = host::read_small(path, MAX_STACK)?;
         base::of_file(&bytes).map(Self).context(|| path.display())
